@@ -1,0 +1,185 @@
+// Compiled once per instruction set. It includes nothing that defines inline functions outside our
+// per-ISA namespace: the linker would keep one copy for all, perhaps one this CPU cannot run.
+#include "tile.h"
+
+#include "../losses/elementwise.h"
+#include "convert.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+namespace {
+
+bool same(const char* x, const char* y) {
+  while (*x && *x == *y) ++x, ++y;
+  return *x == *y;
+}
+
+template <template <class> class Loss, class T>
+void run(const double* parameters, const T* __restrict label, const T* __restrict prediction,
+         const T* __restrict column, T scale, T* __restrict value, T* __restrict gradient,
+         int64_t count) {
+  const Loss<T> loss(parameters);
+  // One loop per combination of outputs: what is not asked for is not computed.
+#define FASTLOSS_WALK(COLUMN, VALUE, SLOPE)                              \
+  for (int64_t i = 0; i < (count & -kLanes); ++i) {                      \
+    const Point<T> point = loss(label[i], prediction[i], COLUMN);        \
+    VALUE;                                                               \
+    SLOPE;                                                               \
+  }
+#define FASTLOSS_WALKS(COLUMN)                                                \
+  if (value && gradient) {                                                       \
+    FASTLOSS_WALK(COLUMN, value[i] = point.value, gradient[i] = point.slope * scale) \
+  } else if (value) {                                                         \
+    FASTLOSS_WALK(COLUMN, value[i] = point.value, )                           \
+  } else {                                                                    \
+    FASTLOSS_WALK(COLUMN, , gradient[i] = point.slope * scale)                   \
+  }
+  if (column) {
+    FASTLOSS_WALKS(column[i])
+  } else {
+    FASTLOSS_WALKS(T(1))
+  }
+#undef FASTLOSS_WALKS
+#undef FASTLOSS_WALK
+}
+
+template <class T>
+TileLoop<T> find(const char* loss) {
+#define FASTLOSS_FIND(NAME, ...) \
+  if (same(loss, #NAME)) return {&run<NAME, T>};
+  FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_FIND)
+#undef FASTLOSS_FIND
+  return {nullptr};
+}
+
+template <class T, class From>
+void load_as(const void* from, T* __restrict to, int64_t count) {
+  const From* x = static_cast<const From*>(from);
+  for (int64_t i = 0; i < count; ++i) to[i] = widen<T>(x[i]);
+}
+
+template <class T>
+void load(int32_t dtype, const void* from, T* to, int64_t count) {
+  switch (dtype) {
+    case FASTLOSS_FLOAT32: return load_as<T, float>(from, to, count);
+    case FASTLOSS_FLOAT64: return load_as<T, double>(from, to, count);
+    case FASTLOSS_INT32: return load_as<T, int32_t>(from, to, count);
+    case FASTLOSS_UINT8: return load_as<T, uint8_t>(from, to, count);
+    case FASTLOSS_INT16: return load_as<T, int16_t>(from, to, count);
+    case FASTLOSS_INT8: return load_as<T, int8_t>(from, to, count);
+    case FASTLOSS_INT64: return load_as<T, int64_t>(from, to, count);
+    case FASTLOSS_BOOL: return load_as<T, uint8_t>(from, to, count);
+    case FASTLOSS_BFLOAT16: return load_as<T, bfloat16_bits>(from, to, count);
+    case FASTLOSS_UINT16: return load_as<T, uint16_t>(from, to, count);
+    case FASTLOSS_FLOAT16: return load_as<T, half_bits>(from, to, count);
+    case FASTLOSS_UINT32: return load_as<T, uint32_t>(from, to, count);
+    case FASTLOSS_UINT64: return load_as<T, uint64_t>(from, to, count);
+  }
+}
+
+// Past the caches a streaming store saves reading the line that it overwrites.
+void copy(const void* from, void* to, int64_t bytes, bool stream) {
+  const char* x = static_cast<const char*>(from);
+  char* y = static_cast<char*>(to);
+  int64_t i = 0;
+#if defined(__SSE2__)
+  if (stream && reinterpret_cast<uintptr_t>(y) % 16 == 0) {
+    for (; i + 64 <= bytes; i += 64) {
+      const __m128i* source = reinterpret_cast<const __m128i*>(x + i);
+      __m128i* target = reinterpret_cast<__m128i*>(y + i);
+      const __m128i a = _mm_loadu_si128(source), b = _mm_loadu_si128(source + 1);
+      const __m128i c = _mm_loadu_si128(source + 2), d = _mm_loadu_si128(source + 3);
+      _mm_stream_si128(target, a);
+      _mm_stream_si128(target + 1, b);
+      _mm_stream_si128(target + 2, c);
+      _mm_stream_si128(target + 3, d);
+    }
+  }
+#else
+  (void)stream;
+#endif
+  __builtin_memcpy(y + i, x + i, bytes - i);
+}
+
+template <class T, class To>
+void store_as(const T* __restrict from, void* to, int64_t count, bool stream) {
+  alignas(64) To narrow[kTile];
+  for (int64_t start = 0; start < count; start += kTile) {
+    const int64_t n = count - start < kTile ? count - start : kTile;
+    for (int64_t i = 0; i < n; ++i) narrow[i] = Narrow<To>::from(float(from[start + i]));
+    copy(narrow, static_cast<To*>(to) + start, n * int64_t(sizeof(To)), stream);
+  }
+}
+
+template <class T>
+void store(int32_t dtype, const T* from, void* to, int64_t count, bool stream) {
+  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(from, to, count, stream);
+  if (dtype == FASTLOSS_BFLOAT16) return store_as<T, bfloat16_bits>(from, to, count, stream);
+  copy(from, to, count * int64_t(sizeof(T)), stream);
+}
+
+template <class T>
+void multiply(const T* __restrict factor, T* __restrict in_out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) in_out[i] *= factor[i];
+}
+
+template <class T>
+void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
+}
+
+template <class T>
+void add(const T* __restrict x, const T* __restrict y, T* __restrict out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = x[i] + y[i];
+}
+
+template <class T>
+T sum(const T* x, int64_t count) {
+  constexpr int kSums = 32;
+  T total = 0;
+  int64_t i = 0;
+  if (count >= kSums) {
+    T sums[kSums] = {};
+    for (; i + kSums <= count; i += kSums)
+      for (int k = 0; k < kSums; ++k) sums[k] += x[i + k];
+    for (int width = kSums / 2; width > 0; width /= 2)
+      for (int k = 0; k < width; ++k) sums[k] += sums[k + width];
+    total = sums[0];
+  }
+  for (; i < count; ++i) total += x[i];
+  return total;
+}
+
+template <class T>
+void row_sums(const T* x, int64_t rows, int64_t columns, T factor, T* out) {
+  if (columns == 1) return scale(factor, x, out, rows);
+  for (int64_t row = 0; row < rows; ++row) out[row] = factor * sum(x + row * columns, columns);
+}
+
+template <class T>
+bool binary(const T* x, int64_t count) {
+  int others = 0;
+  for (int64_t i = 0; i < count; ++i) others |= !(x[i] == T(0) || x[i] == T(1));
+  return !others;
+}
+
+template <class T>
+constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>, multiply<T>, scale<T>,
+                               add<T>,  sum<T>,  row_sums<T>, binary<T>};
+
+}  // namespace
+
+bool scalar_probe(const char* function, bool is_double, const void* x, const void* y, void* out,
+                  long long count);
+
+extern const Isa kIsa;
+#define FASTLOSS_TEXT_(x) #x
+#define FASTLOSS_TEXT(x) FASTLOSS_TEXT_(x)
+const Isa kIsa = {FASTLOSS_TEXT(FASTLOSS_ISA), kOps<float>, kOps<double>, scalar_probe};
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss

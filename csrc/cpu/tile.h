@@ -1,0 +1,63 @@
+// What the driver asks of an instruction set: loops over one tile that sits in the L1 cache.
+#pragma once
+
+#include <cstdint>
+
+namespace fastloss {
+
+// Loops over a tile run over whole vectors only, so that an element's result does not depend on
+// where it stands: the driver pads every tile to a multiple of this.
+constexpr int64_t kLanes = 64;
+constexpr int64_t kTile = 1024;
+
+// All of T = float or double. `column` and the outputs may be null; counts are multiples of kLanes.
+template <class T>
+struct TileLoop {
+  // value[i], slope[i] * scale -> value, gradient
+  void (*run)(const double* parameters, const T* label, const T* prediction, const T* column,
+              T scale, T* value, T* gradient, int64_t count);
+};
+
+template <class T>
+struct TileOps {
+  TileLoop<T> (*find)(const char* loss);
+  // Any dtype to T and back; `count` is exact here, any number.
+  void (*load)(int32_t dtype, const void* from, T* to, int64_t count);
+  void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream);
+  void (*multiply)(const T* factor, T* in_out, int64_t count);
+  void (*scale)(T factor, const T* from, T* to, int64_t count);
+  void (*add)(const T* x, const T* y, T* out, int64_t count);
+  // In an order that depends on `count` alone; any count.
+  T (*sum)(const T* x, int64_t count);
+  // out[r] = factor * sum of row r
+  void (*row_sums)(const T* x, int64_t rows, int64_t columns, T factor, T* out);
+  // 1 if every label is 0 or 1.
+  bool (*binary)(const T* x, int64_t count);
+};
+
+struct Isa {
+  const char* name;
+  TileOps<float> f32;
+  TileOps<double> f64;
+  bool (*scalar_probe)(const char* function, bool is_double, const void* x, const void* y,
+                       void* out, long long count);
+
+  template <class T>
+  const TileOps<T>& ops() const;
+};
+
+template <>
+inline const TileOps<float>& Isa::ops<float>() const {
+  return f32;
+}
+template <>
+inline const TileOps<double>& Isa::ops<double>() const {
+  return f64;
+}
+
+const Isa& isa();
+const Isa* find_isa(const char* name);
+const char* isa_names();
+bool set_isa(const char* name);
+
+}  // namespace fastloss

@@ -1,0 +1,123 @@
+/* The C interface of fastloss: every loss by name, over plain pointers, without any framework.
+ * All functions are thread-safe. Functions that return int return 0, or -1 with a sentence in
+ * fastloss_error(). */
+#ifndef FASTLOSS_H_
+#define FASTLOSS_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FASTLOSS_API __attribute__((visibility("default")))
+
+/* The codes are TensorFlow's, so that no table of translations is needed. */
+typedef enum fastloss_dtype {
+  FASTLOSS_FLOAT32 = 1,
+  FASTLOSS_FLOAT64 = 2,
+  FASTLOSS_INT32 = 3,
+  FASTLOSS_UINT8 = 4,
+  FASTLOSS_INT16 = 5,
+  FASTLOSS_INT8 = 6,
+  FASTLOSS_INT64 = 9,
+  FASTLOSS_BOOL = 10,
+  FASTLOSS_BFLOAT16 = 14,
+  FASTLOSS_UINT16 = 17,
+  FASTLOSS_FLOAT16 = 19,
+  FASTLOSS_UINT32 = 22,
+  FASTLOSS_UINT64 = 23
+} fastloss_dtype;
+
+typedef enum fastloss_reduction {
+  FASTLOSS_NONE = 0,                    /* one value per row */
+  FASTLOSS_SUM = 1,                     /* sum of the rows */
+  FASTLOSS_MEAN = 2,                    /* sum / (rows * replicas) */
+  FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT = 3  /* sum / (sum of weights * replicas), 0 where that is 0 */
+} fastloss_reduction;
+
+/* Runs piece(state, 0) ... piece(state, pieces - 1), in any order, on any threads, and returns when
+ * all have run. */
+typedef void (*fastloss_parallel_for)(void* context, int64_t pieces,
+                                      void (*piece)(void* state, int64_t index), void* state);
+
+/* A matrix of labels and one of predictions, (rows, columns), row-major, and how to weigh them.
+ * The accumulation type is float64 for float64 predictions, else float32. */
+typedef struct fastloss_elementwise {
+  const char* loss;         /* "huber" ... as in csrc/losses/elementwise.h */
+  const double* parameters; /* in the order of that file */
+  int32_t parameter_count;
+  int32_t reduction; /* fastloss_reduction */
+  int32_t replicas;  /* at least 1 */
+  int32_t y_true_dtype;
+  int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
+  int64_t rows, columns;
+  const void* y_true;
+  const void* y_pred;
+  /* Row r weighs weight[(r / weight_repeat) % weight_count]; accumulation type; may be NULL. */
+  const void* weight;
+  int64_t weight_count, weight_repeat;
+  /* Element e has column_weight[e % column_weight_count] (pos_weight); accumulation type; may be
+   * NULL, which is 1. */
+  const void* column_weight;
+  int64_t column_weight_count;
+  fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
+  void* parallel_context;
+} fastloss_elementwise;
+
+/* loss: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * gradient: NULL, or (rows, columns) of y_pred's type, the gradient of the scalar loss; it may be
+ * y_pred itself where fastloss_elementwise_in_place says so. */
+FASTLOSS_API int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss,
+                                              void* gradient);
+
+/* upstream: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type. */
+FASTLOSS_API int fastloss_elementwise_backward(const fastloss_elementwise* call,
+                                               const void* upstream, void* gradient);
+
+/* 1 if the gradient may overwrite y_pred, 0 if the labels may ask for a second walk. */
+FASTLOSS_API int fastloss_elementwise_in_place(const char* loss);
+
+/* The names of the elementwise losses with their parameters, "huber(delta)", separated by spaces. */
+FASTLOSS_API const char* fastloss_elementwise_losses(void);
+
+/* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */
+FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradient,
+                                const void* upstream, void* scaled,
+                                fastloss_parallel_for parallel_for, void* parallel_context);
+
+/* out[i] = function(x[i]) or function(x[i], y[i]) of csrc/losses/scalar.h; isa as fastloss_isa. */
+FASTLOSS_API int fastloss_scalar(const char* function, const char* isa, int32_t dtype,
+                                 const void* x, const void* y, void* out, int64_t count);
+
+/* The bandwidth roof of a loss: out = x + y over `count` float32, with the threads and the stores
+ * that the losses use. */
+FASTLOSS_API int fastloss_triad(int64_t count, const float* x, const float* y, float* out);
+
+/* The instruction set in use: "baseline", "avx2" or "avx512". */
+FASTLOSS_API const char* fastloss_isa(void);
+/* Chooses one; "" is the best that this CPU has. Fails for one that it lacks. */
+FASTLOSS_API int fastloss_set_isa(const char* isa);
+/* Those that this CPU runs, separated by spaces, best last. */
+FASTLOSS_API const char* fastloss_isas(void);
+
+/* Threads of the library's own pool; 0 sets as many as the CPU has. */
+FASTLOSS_API int32_t fastloss_threads(void);
+FASTLOSS_API void fastloss_set_threads(int32_t threads);
+
+/* Large buffers on huge pages, recycled: a fresh 64 MB gradient costs more in page faults than the
+ * loss itself. Idle ones are left to the system to reclaim. */
+FASTLOSS_API void* fastloss_allocate(int64_t bytes);
+FASTLOSS_API void fastloss_release(void* buffer, int64_t bytes);
+/* Gives idle buffers back now; returns how many bytes that were. */
+FASTLOSS_API int64_t fastloss_trim(void);
+
+/* The last error of this thread. */
+FASTLOSS_API const char* fastloss_error(void);
+FASTLOSS_API const char* fastloss_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FASTLOSS_H_ */

@@ -1,0 +1,14 @@
+// What the shared loss code needs to know about where it is compiled: host or CUDA device, and for
+// which CPU instruction set.
+#pragma once
+
+#ifndef FASTLOSS_ISA
+#define FASTLOSS_ISA baseline
+#endif
+
+// Forced, since the vectoriser turns down a loop with a call in it.
+#ifdef __CUDACC__
+#define FASTLOSS_INLINE __host__ __device__ __forceinline__
+#else
+#define FASTLOSS_INLINE inline __attribute__((always_inline))
+#endif

@@ -1,0 +1,24 @@
+// Runs while TensorFlow loads the library.
+#include "register.h"
+
+#include <cstdio>
+#include <exception>
+
+#include "../fastloss.h"
+
+namespace {
+
+struct Registration {
+  Registration() {
+    try {
+      fastloss::register_elementwise();
+    } catch (const std::exception& error) {
+      // An exception cannot leave a static initialiser; a missing op is reported by the loader.
+      std::fprintf(stderr, "fastloss: the ops could not be registered: %s\n", error.what());
+    }
+  }
+};
+
+}  // namespace
+
+static const Registration registration;

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace fastloss {
+
+void register_elementwise();
+
+}  // namespace fastloss

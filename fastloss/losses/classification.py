@@ -1,0 +1,404 @@
+"""Losses of classification: labels of two classes, or of many that do not exclude each other."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fastloss.losses.base import (
+    Elementwise,
+    ElementwiseLoss,
+    Tensor,
+    TensorLike,
+    checked,
+    evaluate,
+    prediction,
+)
+
+serializable = keras.saving.register_keras_serializable("fastloss")
+
+
+@serializable
+def hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Hinge loss of a margin classifier, one value per row.
+
+    Formula: `mean(max(1 - y_true y_pred, 0))`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("hinge"), y_true, prediction(y_pred))
+
+
+@serializable
+class Hinge(ElementwiseLoss):
+    """Hinge loss of a margin classifier.
+
+    Formula: `mean(max(1 - y_true y_pred, 0))`
+
+    Gradient of one value: `-y_true where y_true y_pred <= 1, else 0`
+
+    Labels are -1 or 1; if all of them are 0 or 1, they are taken for -1 and 1.
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+
+    Reference: Cortes and Vapnik, Support-vector networks, 1995.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("hinge"), y_pred
+
+
+@serializable
+def squared_hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Squared hinge loss of a margin classifier, one value per row.
+
+    Formula: `mean(max(1 - y_true y_pred, 0)^2)`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("squared_hinge"), y_true, prediction(y_pred))
+
+
+@serializable
+class SquaredHinge(ElementwiseLoss):
+    """Squared hinge loss of a margin classifier.
+
+    Formula: `mean(max(1 - y_true y_pred, 0)^2)`
+
+    Gradient of one value: `-2 y_true max(1 - y_true y_pred, 0)`
+
+    Labels are -1 or 1; if all of them are 0 or 1, they are taken for -1 and 1.
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "squared_hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("squared_hinge"), y_pred
+
+
+def _logits_behind(y_pred: Tensor, from_logits: bool, loss: str) -> tuple[Tensor, bool]:
+    """The logits, if y_pred is the output of a sigmoid whose input is still known.
+
+    Going back to them is exact where the probabilities have run into 0 or 1.
+    """
+    logits = getattr(y_pred, "_keras_logits", None)
+    if logits is None and not hasattr(y_pred, "numpy") and y_pred.op.type == "Sigmoid":
+        logits = y_pred.op.inputs[0]
+    if logits is None:
+        return y_pred, from_logits
+    if from_logits:
+        warnings.warn(
+            f"{loss} got from_logits=True, but y_pred is the output of a sigmoid: these are "
+            "probabilities. The logits behind them are used; set from_logits=False.",
+            stacklevel=5,
+        )
+    return logits, True
+
+
+def _smoothing(label_smoothing: float) -> float:
+    return checked("label_smoothing", label_smoothing, 0, 1, "a number from 0 to 1")
+
+
+def _positive_weight(pos_weight: Any) -> Any:
+    if pos_weight is None or tf.is_tensor(pos_weight):
+        return pos_weight
+    values = [pos_weight] if isinstance(pos_weight, (int, float)) else list(pos_weight)
+    for value in values:
+        checked("pos_weight", value, 0, math.inf, "positive numbers")
+    return tuple(float(value) for value in values)
+
+
+def _binary_crossentropy(
+    y_pred: Tensor,
+    from_logits: bool,
+    label_smoothing: float,
+    axis: int,
+    pos_weight: Any,
+) -> tuple[Elementwise, Tensor]:
+    y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_crossentropy")
+    if from_logits:
+        loss, parameters = "binary_crossentropy_from_logits", (label_smoothing,)
+    else:
+        loss, parameters = "binary_crossentropy", (label_smoothing, keras.config.epsilon())
+    return Elementwise(loss, parameters, axis, pos_weight, broadcasts=False), y_pred
+
+
+@serializable
+def binary_crossentropy(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    pos_weight: Any = None,
+) -> Tensor:
+    """Binary cross-entropy, one value per row.
+
+    Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label
+
+    Args:
+        y_true: Labels from 0 to 1, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Probabilities or logits of the same shape; float16, bfloat16, float32 or float64.
+        from_logits: Whether y_pred holds logits.
+        label_smoothing: From 0 to 1; moves the labels that far towards 0.5.
+        axis: The axis to average over.
+        pos_weight: Weight of the positive class: a number, or one per class of the last dimension.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If `label_smoothing` or `pos_weight` is out of range.
+    """
+    term, y_pred = _binary_crossentropy(
+        prediction(y_pred),
+        from_logits,
+        _smoothing(label_smoothing),
+        axis,
+        _positive_weight(pos_weight),
+    )
+    return evaluate(term, y_true, y_pred)
+
+
+@serializable
+class BinaryCrossentropy(ElementwiseLoss):
+    """Cross-entropy of yes-or-no labels, one or many per sample.
+
+    Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label and, from
+    logits, `p = sigmoid(y_pred)`; probabilities are clipped to [epsilon, 1 - epsilon], `epsilon` =
+    `keras.config.epsilon()`.
+
+    Gradient of one value from logits (without pos_weight): `sigmoid(y_pred) - y`
+
+    Args:
+        from_logits: Whether y_pred holds logits. Exact where probabilities round to 0 or 1; logits
+            behind a sigmoid are found and used by themselves.
+        label_smoothing: From 0 to 1; moves the labels that far towards 0.5.
+        axis: The axis to average over.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+        pos_weight: Weight of the positive class: a number, or one per class of the last dimension;
+            None is 1. As in PyTorch's BCEWithLogitsLoss.
+
+    Raises:
+        ValueError: If `label_smoothing` or `pos_weight` is out of range.
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "binary_crossentropy",
+        dtype: Any = None,
+        pos_weight: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.from_logits = from_logits
+        self.label_smoothing = _smoothing(label_smoothing)
+        self.axis = axis
+        self.pos_weight = _positive_weight(pos_weight)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return _binary_crossentropy(
+            y_pred, self.from_logits, self.label_smoothing, self.axis, self.pos_weight
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+        }
+        if self.pos_weight is not None:
+            config["pos_weight"] = [float(value) for value in self.pos_weight]
+        return config
+
+
+def _binary_focal_crossentropy(
+    y_pred: Tensor,
+    apply_class_balancing: bool,
+    alpha: float,
+    gamma: float,
+    from_logits: bool,
+    label_smoothing: float,
+    axis: int,
+) -> tuple[Elementwise, Tensor]:
+    y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_focal_crossentropy")
+    base, balance = (1 - alpha, 2 * alpha - 1) if apply_class_balancing else (1.0, 0.0)
+    parameters = (label_smoothing, gamma, base, balance)
+    if from_logits:
+        loss = "binary_focal_crossentropy_from_logits"
+    else:
+        loss = "binary_focal_crossentropy"
+        parameters += (keras.config.epsilon(),)
+    return Elementwise(loss, parameters, axis, broadcasts=False), y_pred
+
+
+def _focus(gamma: float) -> float:
+    return checked("gamma", gamma, 0, math.inf, "a number that is not negative")
+
+
+def _alpha(alpha: float) -> float:
+    return checked("alpha", alpha, 0, 1, "a number from 0 to 1")
+
+
+@serializable
+def binary_focal_crossentropy(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
+    """Binary cross-entropy that attends to the hard examples, one value per row.
+
+    Formula: `mean(w (1 - p_t)^gamma bce)`; see `BinaryFocalCrossentropy`.
+
+    Args:
+        y_true: Labels from 0 to 1, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Probabilities or logits of the same shape; float16, bfloat16, float32 or float64.
+        apply_class_balancing: Whether to weigh the classes by alpha and 1 - alpha.
+        alpha: Weight of class 1, from 0 to 1; class 0 has 1 - alpha.
+        gamma: Focus, at least 0; 0 is plain cross-entropy.
+        from_logits: Whether y_pred holds logits.
+        label_smoothing: From 0 to 1; moves the labels that far towards 0.5.
+        axis: The axis to average over.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If `alpha`, `gamma` or `label_smoothing` is out of range.
+    """
+    term, y_pred = _binary_focal_crossentropy(
+        prediction(y_pred),
+        apply_class_balancing,
+        _alpha(alpha),
+        _focus(gamma),
+        from_logits,
+        _smoothing(label_smoothing),
+        axis,
+    )
+    return evaluate(term, y_true, y_pred)
+
+
+@serializable
+class BinaryFocalCrossentropy(ElementwiseLoss):
+    """Binary cross-entropy that attends to the hard examples.
+
+    Formula: `mean(w (1 - p_t)^gamma bce)`, with `p_t = y p + (1 - y) (1 - p)`, `bce` the binary
+    cross-entropy, `y` the smoothed label, and `w = y alpha + (1 - y) (1 - alpha)` under
+    `apply_class_balancing`, else 1.
+
+    Args:
+        apply_class_balancing: Whether to weigh the classes by alpha and 1 - alpha.
+        alpha: Weight of class 1, from 0 to 1; class 0 has 1 - alpha.
+        gamma: Focus, at least 0; 0 is plain cross-entropy, 2 is the paper's.
+        from_logits: Whether y_pred holds logits.
+        label_smoothing: From 0 to 1; moves the labels that far towards 0.5.
+        axis: The axis to average over.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+
+    Raises:
+        ValueError: If `alpha`, `gamma` or `label_smoothing` is out of range.
+
+    Reference: Lin et al., Focal loss for dense object detection, 2017 (arXiv:1708.02002).
+    """
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "binary_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.apply_class_balancing = apply_class_balancing
+        self.alpha = _alpha(alpha)
+        self.gamma = _focus(gamma)
+        self.from_logits = from_logits
+        self.label_smoothing = _smoothing(label_smoothing)
+        self.axis = axis
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return _binary_focal_crossentropy(
+            y_pred,
+            self.apply_class_balancing,
+            self.alpha,
+            self.gamma,
+            self.from_logits,
+            self.label_smoothing,
+            self.axis,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "apply_class_balancing": self.apply_class_balancing,
+            "alpha": self.alpha,
+            "gamma": self.gamma,
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+        }
+
+
+bce = BCE = binary_crossentropy

@@ -1,0 +1,386 @@
+"""Losses of regression: how far a number is from its target."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from fastloss.losses.base import (
+    Elementwise,
+    ElementwiseLoss,
+    Tensor,
+    TensorLike,
+    checked,
+    evaluate,
+    prediction,
+)
+
+serializable = keras.saving.register_keras_serializable("fastloss")
+
+
+@serializable
+def mean_squared_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Mean of squared errors, one value per row.
+
+    Formula: `mean((y_true - y_pred)^2)`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("mean_squared_error"), y_true, prediction(y_pred))
+
+
+@serializable
+class MeanSquaredError(ElementwiseLoss):
+    """Mean of squared errors.
+
+    Formula: `mean((y_true - y_pred)^2)`
+
+    Gradient of one value: `2 (y_pred - y_true)`
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_squared_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("mean_squared_error"), y_pred
+
+
+@serializable
+def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Mean of absolute errors, one value per row.
+
+    Formula: `mean(|y_true - y_pred|)`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("mean_absolute_error"), y_true, prediction(y_pred))
+
+
+@serializable
+class MeanAbsoluteError(ElementwiseLoss):
+    """Mean of absolute errors.
+
+    Formula: `mean(|y_true - y_pred|)`
+
+    Gradient of one value: `sign(y_pred - y_true)`
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_absolute_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("mean_absolute_error"), y_pred
+
+
+@serializable
+def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Mean of absolute errors in percent of the label, one value per row.
+
+    Formula: `100 mean(|y_true - y_pred| / max(|y_true|, epsilon))`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+
+
+@serializable
+class MeanAbsolutePercentageError(ElementwiseLoss):
+    """Mean of absolute errors in percent of the label.
+
+    Formula: `100 mean(|y_true - y_pred| / max(|y_true|, epsilon))`
+
+    Gradient of one value: `100 sign(y_pred - y_true) / max(|y_true|, epsilon)`
+
+    `epsilon` is `keras.config.epsilon()`, 1e-7 by default: it keeps labels of 0 finite.
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_absolute_percentage_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)), y_pred
+
+
+@serializable
+def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Mean of squared differences of log(1 + x), one value per row.
+
+    Formula: `mean((log(1 + max(y_true, epsilon)) - log(1 + max(y_pred, epsilon)))^2)`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+
+
+@serializable
+class MeanSquaredLogarithmicError(ElementwiseLoss):
+    """Mean of squared differences of log(1 + x).
+
+    Formula: `mean((log(1 + max(y_true, epsilon)) - log(1 + max(y_pred, epsilon)))^2)`
+
+    Gradient of one value: `2 (log(1 + y_pred) - log(1 + y_true)) / (1 + y_pred)`
+
+    `epsilon` is `keras.config.epsilon()`, 1e-7 by default; the gradient below it is 0.
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_squared_logarithmic_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)), y_pred
+
+
+def _huber(delta: float) -> Elementwise:
+    expected = "a number that is not negative"
+    return Elementwise("huber", (checked("delta", delta, 0, math.inf, expected),))
+
+
+@serializable
+def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> Tensor:
+    """Squared for small errors, linear for large ones, one value per row.
+
+    Formula: `mean(e^2 / 2 if |e| <= delta else delta |e| - delta^2 / 2)`, `e = y_pred - y_true`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+        delta: Size of error, in units of the labels, at which the loss turns linear.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If `delta` is negative.
+    """
+    return evaluate(_huber(delta), y_true, prediction(y_pred))
+
+
+@serializable
+class Huber(ElementwiseLoss):
+    """Squared for small errors, linear for large ones: outliers pull with a bounded force.
+
+    Formula: `mean(e^2 / 2 if |e| <= delta else delta |e| - delta^2 / 2)`, `e = y_pred - y_true`
+
+    Gradient of one value: `clip(e, -delta, delta)`
+
+    Args:
+        delta: Size of error, in units of the labels, at which the loss turns linear.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+
+    Raises:
+        ValueError: If `delta` is negative.
+
+    Reference: Huber, Robust estimation of a location parameter, 1964.
+    """
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "huber_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.delta = delta
+        self._huber = _huber(delta)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return self._huber, y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "delta": self.delta}
+
+
+@serializable
+def log_cosh(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
+    """Logarithm of the hyperbolic cosine of the error, one value per row.
+
+    Formula: `mean(log(cosh(y_pred - y_true)))`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+    """
+    return evaluate(Elementwise("log_cosh"), y_true, prediction(y_pred))
+
+
+@serializable
+class LogCosh(ElementwiseLoss):
+    """Logarithm of the hyperbolic cosine of the error.
+
+    Formula: `mean(log(cosh(y_pred - y_true)))`
+
+    Gradient of one value: `tanh(y_pred - y_true)`
+
+    Like half the squared error for small errors, like the absolute error less log(2) for large ones.
+
+    Args:
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "log_cosh",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return Elementwise("log_cosh"), y_pred
+
+
+def _pinball(tau: float) -> Elementwise:
+    expected = "a quantile between 0 and 1, both excluded"
+    tiny = 5e-324
+    return Elementwise("pinball", (checked("tau", tau, tiny, 1 - 2**-53, expected),))
+
+
+@serializable
+def pinball(y_true: TensorLike, y_pred: TensorLike, tau: float = 0.5) -> Tensor:
+    """Pinball (quantile) loss, one value per row.
+
+    Formula: `mean(max(tau e, (tau - 1) e))`, `e = y_true - y_pred`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+        tau: The quantile to predict, between 0 and 1.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If `tau` is not between 0 and 1.
+    """
+    return evaluate(_pinball(tau), y_true, prediction(y_pred))
+
+
+@serializable
+class Pinball(ElementwiseLoss):
+    """Pinball (quantile) loss: its minimum is the `tau` quantile of the labels.
+
+    Formula: `mean(max(tau e, (tau - 1) e))`, `e = y_true - y_pred`
+
+    Gradient of one value: `-tau` where `e >= 0`, else `1 - tau`
+
+    Args:
+        tau: The quantile to predict, between 0 and 1; 0.5 is half the absolute error.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+
+    Raises:
+        ValueError: If `tau` is not between 0 and 1.
+
+    Reference: Koenker and Bassett, Regression quantiles, 1978.
+    """
+
+    def __init__(
+        self,
+        tau: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "pinball_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.tau = tau
+        self._pinball = _pinball(tau)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return self._pinball, y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "tau": self.tau}
+
+
+Quantile = Pinball
+quantile = pinball
+mse = MSE = mean_squared_error
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+msle = MSLE = mean_squared_logarithmic_error
+logcosh = log_cosh

@@ -1,0 +1,98 @@
+"""One call for every elementwise loss, through the kernels or the reference."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import cache
+
+import tensorflow as tf
+
+from fastloss import reference
+from fastloss.ops import gradients
+from fastloss.ops.context import is_compiled_by_xla, is_recorded
+from fastloss.ops.library import backend, ops
+
+LABEL_DTYPES = frozenset(
+    (
+        tf.bool,
+        tf.int8,
+        tf.uint8,
+        tf.int16,
+        tf.uint16,
+        tf.int32,
+        tf.uint32,
+        tf.int64,
+        tf.uint64,
+        tf.float16,
+        tf.bfloat16,
+        tf.float32,
+        tf.float64,
+    )
+)
+
+
+@cache
+def _bits(parameters: Sequence[float]) -> list[int]:
+    """The parameters as int64, since a float attribute of TensorFlow has 32 bits."""
+    return [struct.unpack("<q", struct.pack("<d", value))[0] for value in parameters]
+
+
+def elementwise(
+    loss: str,
+    parameters: Sequence[float],
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    weight: tf.Tensor | None,
+    column_weight: tf.Tensor | None,
+    reduction: str,
+    replicas: int,
+) -> tf.Tensor:
+    """A loss over matrices of labels and predictions, reduced.
+
+    Args:
+        loss: A name of `csrc/losses/elementwise.h`, as "huber".
+        parameters: Its parameters in the order of that file, a tuple.
+        y_true: Labels, `(..., columns)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+        weight: One weight per row, broadcastable to `(...)`, of the accumulation dtype: float64 for
+            float64 predictions, else float32. Or None.
+        column_weight: One weight per element, as a pattern that repeats in row-major order, of the
+            accumulation dtype; for the losses that have one (`pos_weight`). Or None.
+        reduction: "none" (one loss per row), "sum", "mean" or "mean_with_sample_weight".
+        replicas: Divides the two means.
+
+    Returns:
+        The loss in the accumulation dtype: `(...)` for "none", else a scalar.
+    """
+    if backend() == "reference" or is_compiled_by_xla():
+        return reference.elementwise(
+            loss, parameters, y_true, y_pred, weight, column_weight, reduction, replicas
+        )
+    kernels = ops()
+    dtype = y_pred.dtype
+    inputs = (
+        y_true,
+        y_pred,
+        [] if weight is None else [weight],
+        [] if column_weight is None else [column_weight],
+    )
+    accumulation = tf.float64 if dtype == tf.float64 else tf.float32
+    bits = _bits(parameters)
+    attributes = (loss, bits, reduction, accumulation, replicas)
+    if reduction == "none":
+        return kernels.fastloss_elementwise_rows(*inputs, *attributes)
+    # A float16 gradient would underflow before a loss scale reaches it: it is made in the backward
+    # pass, after the scale.
+    if dtype == tf.float16 or not is_recorded(y_pred):
+        return kernels.fastloss_elementwise(*inputs, *attributes)
+    value, gradient = kernels.fastloss_elementwise_with_gradient(*inputs, *attributes)
+    if not tf.executing_eagerly():
+        return value
+    # An eager tape fills in zeros for outputs without a gradient; this op has no such output.
+    return kernels.fastloss_elementwise_record(
+        *inputs, value, gradient, loss, bits, reduction, replicas
+    )
+
+
+gradients.register()

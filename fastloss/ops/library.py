@@ -1,0 +1,122 @@
+"""Loads the ops, and says whether they or the reference serve."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+LIBRARY = Path(__file__).parent.parent / "lib" / "libfastloss_tensorflow.so"
+BACKENDS = ("auto", "fused", "reference")
+
+
+def _checked(name: str, source: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(map(repr, BACKENDS))}")
+    return name
+
+
+def _from_environment() -> str:
+    try:
+        return _checked(os.environ.get("FASTLOSS_BACKEND", "auto"), "FASTLOSS_BACKEND")
+    except ValueError as error:
+        warnings.warn(f"{error}; using 'auto'", stacklevel=2)
+        return "auto"
+
+
+_requested = _from_environment()
+
+
+class LoadError(RuntimeError):
+    """The library could not be loaded; the message names the cause and the cure."""
+
+
+@cache
+def _load() -> Any:
+    """The module of ops, or the reason that there is none."""
+    if not LIBRARY.exists():
+        return LoadError(
+            f"fastloss was installed without its library ({LIBRARY.name} is missing). "
+            "Reinstall it with a C++17 compiler at hand: "
+            "pip install --force-reinstall --no-deps fastloss"
+        )
+    try:
+        return tf.load_op_library(str(LIBRARY))
+    except (tf.errors.OpError, OSError) as error:
+        return LoadError(
+            f"fastloss could not load {LIBRARY.name} into TensorFlow {tf.__version__}: "
+            f"{str(getattr(error, 'message', error)).splitlines()[0][:300]}. It was built for TensorFlow 2.16 to 2.21 on this "
+            "platform; install one of these, or reinstall fastloss to build it here."
+        )
+
+
+def ops() -> Any:
+    """The module of ops.
+
+    Raises:
+        LoadError: If the library cannot be loaded.
+    """
+    loaded = _load()
+    if isinstance(loaded, LoadError):
+        raise loaded
+    return loaded
+
+
+@cache
+def _auto() -> str:
+    loaded = _load()
+    if isinstance(loaded, LoadError):
+        warnings.warn(f"{loaded} Until then the slower reference serves.", stacklevel=2)
+        return "reference"
+    # The kernels run on the CPU: with the predictions on a GPU, moving them costs more.
+    return "reference" if tf.config.list_logical_devices("GPU") else "fused"
+
+
+def backend() -> str:
+    """What computes the losses now: "fused" (the C++ kernels) or "reference" (TensorFlow ops).
+
+    `FASTLOSS_BACKEND` or `set_backend` choose it; with "auto", the default, the kernels serve where
+    they load and no GPU is in use. Inside `tf.function(jit_compile=True)` the reference serves in
+    any case, and XLA compiles it.
+
+    Raises:
+        LoadError: If "fused" was asked for and the library cannot be loaded.
+    """
+    if _requested == "auto":
+        return _auto()
+    if _requested == "fused":
+        ops()
+    return _requested
+
+
+def set_backend(name: str) -> None:
+    """Choose what computes the losses: "auto", "fused" or "reference".
+
+    A `tf.function` keeps what it was traced with.
+
+    Raises:
+        ValueError: If the name is another.
+        LoadError: If "fused" was asked for and the library cannot be loaded.
+    """
+    global _requested
+    name = _checked(name, "backend")
+    if name == "fused":
+        ops()
+    _requested = name
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """`set_backend` for the length of a `with` block."""
+    previous = _requested
+    set_backend(name)
+    try:
+        yield
+    finally:
+        set_backend(previous)
