@@ -119,7 +119,7 @@ class Walk {
       : call_(call),
         loss_(loss),
         ops_(isa().ops<T>()),
-        loop_(ops_.find(call.loss)),
+        loops_(ops_.find(call.loss, call.parameters)),
         elements_(call.rows * call.columns),
         label_size_(dtype_size(call.y_true_dtype)),
         prediction_size_(dtype_size(call.y_pred_dtype)) {
@@ -297,7 +297,9 @@ class Walk {
       const bool direct = target && !stream_ && n == padded && gradient_ != call_.y_pred &&
                           call_.y_pred_dtype == dtype_of<T>();
       T* const slope = direct ? reinterpret_cast<T*>(target) : slopes;
-      loop_.run(parameters_, label, prediction, column_.data ? columns : nullptr, gradient_scale_,
+      const bool hard = loops_.hard_labels && ops_.binary(label, n);
+      (hard ? loops_.hard_labels : loops_.any)(
+          parameters_, label, prediction, column_.data ? columns : nullptr, gradient_scale_,
                 want_value ? values : nullptr, target ? slope : nullptr, padded);
       if (weighted) {
         if (weight_.data)
@@ -317,7 +319,7 @@ class Walk {
   const fastloss_elementwise& call_;
   const Loss& loss_;
   const TileOps<T>& ops_;
-  const TileLoop<T> loop_;
+  const TileLoops<T> loops_;
   const int64_t elements_, label_size_, prediction_size_;
   double parameters_[kMaxParameters] = {};
   Pattern<T> weight_, column_, upstream_;

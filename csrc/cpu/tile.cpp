@@ -18,42 +18,100 @@ bool same(const char* x, const char* y) {
   return *x == *y;
 }
 
-template <template <class> class Loss, class T>
-void run(const double* parameters, const T* __restrict label, const T* __restrict prediction,
-         const T* __restrict column, T scale, T* __restrict value, T* __restrict gradient,
-         int64_t count) {
-  const Loss<T> loss(parameters);
-  // One loop per combination of outputs: what is not asked for is not computed.
-#define FASTLOSS_WALK(COLUMN, VALUE, SLOPE)                              \
-  for (int64_t i = 0; i < (count & -kLanes); ++i) {                      \
-    const Point<T> point = loss(label[i], prediction[i], COLUMN);        \
-    VALUE;                                                               \
-    SLOPE;                                                               \
+template <class Loss, class T, class = void>
+struct Split {
+  static constexpr int64_t kBlock = kTile;
+  static void prepare(const Loss&, const T*, const T*, T*, int64_t) {}
+  static FASTLOSS_INLINE Point<T> at(const Loss& loss, T label, T prediction, T column, T) {
+    return loss(label, prediction, column);
   }
-#define FASTLOSS_WALKS(COLUMN)                                                \
-  if (value && gradient) {                                                       \
-    FASTLOSS_WALK(COLUMN, value[i] = point.value, gradient[i] = point.slope * scale) \
-  } else if (value) {                                                         \
-    FASTLOSS_WALK(COLUMN, value[i] = point.value, )                           \
-  } else {                                                                    \
-    FASTLOSS_WALK(COLUMN, , gradient[i] = point.slope * scale)                   \
+};
+template <class Loss, class T>
+struct Split<Loss, T, decltype(void(&Loss::prepare))> {
+  static constexpr int64_t kBlock = 256;
+  static void prepare(const Loss& loss, const T* __restrict label, const T* __restrict prediction,
+                      T* __restrict prepared, int64_t count) {
+    for (int64_t i = 0; i < (count & -kLanes); ++i)
+      prepared[i] = loss.prepare(label[i], prediction[i]);
+  }
+  static FASTLOSS_INLINE Point<T> at(const Loss& loss, T label, T prediction, T column,
+                                     T prepared) {
+    return loss(label, prediction, column, prepared);
+  }
+};
+
+// One loop per combination of outputs: what is not asked for is not computed.
+template <class Loss, class T>
+void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict prediction,
+                const T* __restrict column, const T* __restrict prepared, T scale,
+                T* __restrict value, T* __restrict gradient, int64_t count) {
+  using S = Split<Loss, T>;
+#define FASTLOSS_LOOP(COLUMN, VALUE, GRADIENT)                                               \
+  for (int64_t i = 0; i < (count & -kLanes); ++i) {                                          \
+    const Point<T> point = S::at(loss, label[i], prediction[i], COLUMN, prepared[i]); \
+    VALUE;                                                                                   \
+    GRADIENT;                                                                                \
+  }
+#define FASTLOSS_LOOPS(COLUMN)                                                       \
+  if (value && gradient) {                                                           \
+    FASTLOSS_LOOP(COLUMN, value[i] = point.value, gradient[i] = point.slope * scale) \
+  } else if (value) {                                                                \
+    FASTLOSS_LOOP(COLUMN, value[i] = point.value, )                                  \
+  } else {                                                                           \
+    FASTLOSS_LOOP(COLUMN, , gradient[i] = point.slope * scale)                       \
   }
   if (column) {
-    FASTLOSS_WALKS(column[i])
+    FASTLOSS_LOOPS(column[i])
   } else {
-    FASTLOSS_WALKS(T(1))
+    FASTLOSS_LOOPS(T(1))
   }
-#undef FASTLOSS_WALKS
-#undef FASTLOSS_WALK
+#undef FASTLOSS_LOOPS
+#undef FASTLOSS_LOOP
+}
+
+template <class Loss, class T>
+void walk(const double* parameters, const T* label, const T* prediction, const T* column, T scale,
+          T* value, T* gradient, int64_t count) {
+  const Loss loss(parameters);
+  constexpr int64_t kBlock = Split<Loss, T>::kBlock;
+  alignas(64) T prepared[kBlock];
+  for (int64_t i = 0; i < count; i += kBlock) {
+    const int64_t n = count - i < kBlock ? count - i : kBlock;
+    Split<Loss, T>::prepare(loss, label + i, prediction + i, prepared, n);
+    walk_block<Loss, T>(loss, label + i, prediction + i, column ? column + i : nullptr, prepared,
+                        scale, value ? value + i : nullptr, gradient ? gradient + i : nullptr, n);
+  }
+}
+
+// The cheaper form of a loss that has one, for gamma 2 or for hard labels.
+template <class Loss, class T>
+auto for_gamma(const double* parameters, int) -> decltype(&walk<typename Loss::GammaTwo, T>) {
+  return parameters[1] == 2 ? &walk<typename Loss::GammaTwo, T> : &walk<Loss, T>;
+}
+template <class Loss, class T>
+TileLoop<T> for_gamma(const double*, long) {
+  return &walk<Loss, T>;
+}
+template <class Loss, class T>
+auto for_hard_labels(const double* parameters, int)
+    -> decltype(&walk<typename Loss::HardLabels, T>) {
+  const bool smoothed = parameters[0] != 0;
+  return smoothed ? nullptr : for_gamma<typename Loss::HardLabels, T>(parameters, 0);
+}
+template <class Loss, class T>
+TileLoop<T> for_hard_labels(const double*, long) {
+  return nullptr;
 }
 
 template <class T>
-TileLoop<T> find(const char* loss) {
-#define FASTLOSS_FIND(NAME, ...) \
-  if (same(loss, #NAME)) return {&run<NAME, T>};
+TileLoops<T> find(const char* loss, const double* parameters) {
+#define FASTLOSS_FIND(NAME, ...)                 \
+  if (same(loss, #NAME))                         \
+    return {for_gamma<NAME<T>, T>(parameters, 0), \
+            for_hard_labels<NAME<T>, T>(parameters, 0)};
   FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_FIND)
 #undef FASTLOSS_FIND
-  return {nullptr};
+  return {nullptr, nullptr};
 }
 
 template <class T, class From>

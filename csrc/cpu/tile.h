@@ -10,17 +10,22 @@ namespace fastloss {
 constexpr int64_t kLanes = 64;
 constexpr int64_t kTile = 1024;
 
-// All of T = float or double. `column` and the outputs may be null; counts are multiples of kLanes.
+// value, gradient = value[i], slope[i] * scale for T = float or double; `column` and the outputs may
+// be null; `count` is a multiple of kLanes.
 template <class T>
-struct TileLoop {
-  // value[i], slope[i] * scale -> value, gradient
-  void (*run)(const double* parameters, const T* label, const T* prediction, const T* column,
-              T scale, T* value, T* gradient, int64_t count);
+using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
+                          const T* column, T scale, T* value, T* gradient, int64_t count);
+
+template <class T>
+struct TileLoops {
+  TileLoop<T> any;
+  TileLoop<T> hard_labels;  // for labels that are all 0 or 1; null where it would not be cheaper
 };
 
 template <class T>
 struct TileOps {
-  TileLoop<T> (*find)(const char* loss);
+  // The loops of a loss with these parameters; null for an unknown one.
+  TileLoops<T> (*find)(const char* loss, const double* parameters);
   // Any dtype to T and back; `count` is exact here, any number.
   void (*load)(int32_t dtype, const void* from, T* to, int64_t count);
   void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream);

@@ -1,5 +1,9 @@
 // One functor per loss of the elementwise pattern: its value and its derivative with respect to the
 // prediction at one (label, prediction). Parameters arrive in the order that LIST names them.
+//
+// A loss of several transcendental functions may split: prepare() is then walked ahead over a few
+// hundred elements. One long chain of dependent operations fills a CPU's reorder buffer with three
+// or four elements, and the CPU waits; two short ones overlap (1.4 times faster, measured).
 #pragma once
 
 #include "scalar.h"
@@ -62,11 +66,20 @@ template <class T>
 struct mean_squared_logarithmic_error {
   T epsilon;
   explicit mean_squared_logarithmic_error(const double* parameters) : epsilon(T(parameters[0])) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
-    const T floored = max(prediction, epsilon);
-    const T error = log1p(floored) - log1p(max(label, epsilon));
-    const T slope = (error + error) / (floored + T(1));
-    return {error * error, prediction < epsilon ? T(0) : slope};
+  // |log(1 + x) - log(1 + y)| = log(1 + |x - y| / (1 + min(x, y))): one logarithm, and exact where
+  // the two are close.
+  FASTLOSS_INLINE T prepare(T label, T prediction) const {
+    const T x = prediction < epsilon ? epsilon : prediction;
+    const T y = label < epsilon ? epsilon : label;
+    return abs(x - y) / (T(1) + (x < y ? x : y));
+  }
+  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T, T distance) const {
+    const T x = prediction < epsilon ? epsilon : prediction;
+    const T y = label < epsilon ? epsilon : label;
+    const T size = log1p(distance);
+    const T slope = (size + size) / (T(1) + x);
+    const T direction = x < y ? T(-1) : T(1);
+    return {size * size, prediction < epsilon ? T(0) : slope * direction};
   }
 };
 
@@ -86,17 +99,24 @@ struct huber {
 template <class T>
 struct log_cosh {
   explicit log_cosh(const double*) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
+  FASTLOSS_INLINE T prepare(T label, T prediction) const {
+    return detail::expm1_bounded(-abs(prediction - label));
+  }
+  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T, T m) const {
     // With m = exp(-|error|) - 1: cosh(error) = 1 + m^2 / (2 (1 + m)), which keeps small errors
     // exact, and for large errors log(cosh(error)) = |error| + log(1 + exp(-2 |error|)) - log(2).
     const T error = prediction - label;
     const T size = abs(error);
-    const T m = expm1(-size);
     const T decay = T(1) + m;
+    const T square = T(1) + decay * decay;
     const bool small = size < T(1);
-    const T inner = log1p(small ? T(0.5) * m * m / decay : decay * decay);
+    // One division for both 1 / decay, wanted of small errors only, and 1 / square.
+    const T divisor = small ? decay : T(1);
+    const T inverse = T(1) / (divisor * square);
+    const T inner =
+        detail::log1p_unit(small ? T(0.5) * m * m * square * inverse : decay * decay);
     const T value = small ? inner : size + (inner - T(0.693147180559945309417));
-    const T slope = -m * (T(1) + decay) / (T(1) + decay * decay);
+    const T slope = -m * (T(1) + decay) * divisor * inverse;
     return {value, error < 0 ? -slope : slope};
   }
 };
@@ -142,7 +162,7 @@ struct kl_divergence {
   FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
     const T y = clip(label, epsilon, T(1));
     const T ratio = y / clip(prediction, epsilon, T(1));
-    return {y * log(ratio), outside(prediction, epsilon, T(1)) ? T(0) : -ratio};
+    return {y * log_normal(ratio), outside(prediction, epsilon, T(1)) ? T(0) : -ratio};
   }
 };
 
@@ -169,13 +189,13 @@ struct Smoothing {
 template <class T>
 struct Sigmoid {
   T positive, negative, softplus;
-  FASTLOSS_INLINE explicit Sigmoid(T x) {
-    const T decay = exp(-abs(x));
+  static FASTLOSS_INLINE T prepare(T x) { return detail::exp_bounded(-abs(x)); }
+  FASTLOSS_INLINE Sigmoid(T x, T decay) {
     const T near = T(1) / (T(1) + decay);
     const T far = decay * near;
     positive = x < 0 ? far : near;
     negative = x < 0 ? near : far;
-    softplus = log1p(decay);
+    softplus = detail::log1p_unit(decay);
   }
 };
 
@@ -183,9 +203,10 @@ template <class T>
 struct binary_crossentropy_from_logits {
   Smoothing<T> smooth;
   explicit binary_crossentropy_from_logits(const double* parameters) : smooth(parameters[0]) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T x, T pos_weight) const {
+  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
+  FASTLOSS_INLINE Point<T> operator()(T label, T x, T pos_weight, T prepared) const {
     const T y = smooth(label);
-    const Sigmoid<T> p(x);
+    const Sigmoid<T> p(x, prepared);
     const T factor = T(1) + (pos_weight - T(1)) * y;
     // factor * softplus(-x) + (1 - y) * x, written so that a large logit of the right sign keeps
     // its small loss: softplus(-x) = softplus(-|x|) + max(-x, 0).
@@ -195,48 +216,75 @@ struct binary_crossentropy_from_logits {
   }
 };
 
-template <class T>
-struct binary_crossentropy {
-  Smoothing<T> smooth;
+// Cross-entropy of a clipped probability. Hard labels, all 0 or 1, need one logarithm and one
+// division instead of two, and get the same bits.
+template <class T, bool kHard>
+struct Probability {
   T low, high;
-  explicit binary_crossentropy(const double* parameters)
-      : smooth(parameters[0]), low(T(parameters[1])), high(T(1) - T(parameters[1])) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T pos_weight) const {
-    const T y = smooth(label);
-    const T hit = pos_weight * y;
-    const T miss = T(1) - y;
+  explicit Probability(double epsilon) : low(T(epsilon)), high(T(1) - T(epsilon)) {}
+  FASTLOSS_INLINE T prepare(T label, T prediction) const {
+    const T p = clip(prediction, low, high);
+    return log_normal(kHard ? chosen(label, p) : p);
+  }
+  // p for the label 1, 1 - p for 0; by arithmetic that is exact, as selects do not vectorise here.
+  static FASTLOSS_INLINE T chosen(T label, T p) { return label * p + (T(1) - label) * (T(1) - p); }
+  // -(hit log(p) + miss log(1 - p)), where one of hit and miss is 0 for a hard label.
+  FASTLOSS_INLINE Point<T> operator()(T hit, T miss, T prediction, T log_p) const {
     const T p = clip(prediction, low, high);
     const T q = T(1) - p;
-    const T slope = (miss * p - hit * q) / (p * q);
-    return {-(hit * log(p) + miss * log(q)), outside(prediction, low, high) ? T(0) : slope};
+    const bool clipped = outside(prediction, low, high);
+    if (kHard) {
+      const T slope = (miss - hit) / chosen(T(1) - miss, p);
+      return {-((hit + miss) * log_p), clipped ? T(0) : slope};
+    }
+    return {-(hit * log_p + miss * log_normal(q)), clipped ? T(0) : miss / q - hit / p};
   }
 };
 
-// (1 - p_t)^gamma and its derivative; gamma 2 is the paper's default and needs no power.
-template <class T>
-struct Focus {
-  T gamma;
-  bool square;
-  explicit Focus(double g) : gamma(T(g)), square(g == 2) {}
-  FASTLOSS_INLINE Point<T> operator()(T miss) const {
-    if (square) return {miss * miss, miss + miss};
-    return {pow(miss, gamma), gamma == 0 ? T(0) : gamma * pow(miss, gamma - T(1))};
-  }
-};
-
-template <class T>
-struct binary_focal_crossentropy_from_logits {
+template <class T, bool kHard = false>
+struct binary_crossentropy {
+  using HardLabels = binary_crossentropy<T, true>;
   Smoothing<T> smooth;
-  Focus<T> focus;
+  Probability<T, kHard> entropy;
+  explicit binary_crossentropy(const double* parameters)
+      : smooth(parameters[0]), entropy(parameters[1]) {}
+  FASTLOSS_INLINE T prepare(T label, T prediction) const {
+    return entropy.prepare(label, prediction);
+  }
+  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T pos_weight, T log_p) const {
+    const T y = kHard ? label : smooth(label);
+    return entropy(pos_weight * y, T(1) - y, prediction, log_p);
+  }
+};
+
+// (1 - p_t)^gamma and its derivative. Gamma 2 is the paper's default and needs no power.
+template <class T, bool kSquare>
+struct Focus {
+  T gamma, slope_at_zero;
+  explicit Focus(double g)
+      : gamma(T(g)), slope_at_zero(g > 1 || g == 0 ? T(0) : g == 1 ? T(1) : T(1) / T(0)) {}
+  FASTLOSS_INLINE Point<T> operator()(T miss) const {
+    if (kSquare) return {miss * miss, miss + miss};
+    const T value = pow(miss, gamma);
+    return {value, miss == 0 ? slope_at_zero : gamma * value / miss};
+  }
+};
+
+template <class T, bool kSquare = false>
+struct binary_focal_crossentropy_from_logits {
+  using GammaTwo = binary_focal_crossentropy_from_logits<T, true>;
+  Smoothing<T> smooth;
+  Focus<T, kSquare> focus;
   T base, balance;
   explicit binary_focal_crossentropy_from_logits(const double* parameters)
       : smooth(parameters[0]),
         focus(parameters[1]),
         base(T(parameters[2])),
         balance(T(parameters[3])) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T x, T) const {
+  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
+  FASTLOSS_INLINE Point<T> operator()(T label, T x, T, T prepared) const {
     const T y = smooth(label);
-    const Sigmoid<T> p(x);
+    const Sigmoid<T> p(x, prepared);
     const T entropy = p.softplus + (x < 0 ? -y * x : (T(1) - y) * x);
     const T error = (T(1) - y) * p.positive - y * p.negative;
     const T miss = y * p.negative + (T(1) - y) * p.positive;
@@ -248,31 +296,33 @@ struct binary_focal_crossentropy_from_logits {
   }
 };
 
-template <class T>
+template <class T, bool kSquare = false, bool kHard = false>
 struct binary_focal_crossentropy {
+  using GammaTwo = binary_focal_crossentropy<T, true, kHard>;
+  using HardLabels = binary_focal_crossentropy<T, kSquare, true>;
   Smoothing<T> smooth;
-  Focus<T> focus;
-  T base, balance, low, high;
+  Focus<T, kSquare> focus;
+  T base, balance;
+  Probability<T, kHard> entropy;
   explicit binary_focal_crossentropy(const double* parameters)
       : smooth(parameters[0]),
         focus(parameters[1]),
         base(T(parameters[2])),
         balance(T(parameters[3])),
-        low(T(parameters[4])),
-        high(T(1) - T(parameters[4])) {}
-  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
-    const T y = smooth(label);
-    const T p = clip(prediction, low, high);
-    const T q = T(1) - p;
-    const T entropy = -(y * log(p) + (T(1) - y) * log(q));
-    const T slope = outside(prediction, low, high) ? T(0) : (p - y) / (p * q);
+        entropy(parameters[4]) {}
+  FASTLOSS_INLINE T prepare(T label, T prediction) const {
+    return entropy.prepare(label, prediction);
+  }
+  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T, T log_p) const {
+    const T y = kHard ? label : smooth(label);
+    const Point<T> cross = entropy(y, T(1) - y, prediction, log_p);
     // The focal factor sees the prediction as it came; only the logarithm sees it clipped.
     const T miss = y * (T(1) - prediction) + (T(1) - y) * prediction;
     const Point<T> factor = focus(miss);
     const T weight = base + balance * y;
     const T tilt = T(1) - y - y;
-    return {weight * factor.value * entropy,
-            weight * (factor.value * slope + factor.slope * tilt * entropy)};
+    return {weight * factor.value * cross.value,
+            weight * (factor.value * cross.slope + factor.slope * tilt * cross.value)};
   }
 };
 

@@ -309,6 +309,17 @@ FASTLOSS_INLINE T log(T x) {
   return detail::log_special(x, detail::log_sum(k * F::kLn2Head, k * F::kLn2Tail, f));
 }
 
+// Positive, normal and finite, or NaN: log without its special cases. max error as log
+template <class T>
+FASTLOSS_INLINE T log_normal(T x) {
+  using F = Format<T>;
+  auto bits = detail::exponent_bits(x);
+  T k = detail::exponent(bits);
+  T f = from_bits<T>(to_bits(x) - bits) - 1;
+  T result = detail::log_sum(k * F::kLn2Head, k * F::kLn2Tail, f);
+  return is_nan(x) ? x : result;
+}
+
 // x >= -1, else NaN. max error 1.8 ULP (float), 1.8 ULP (double)
 template <class T>
 FASTLOSS_INLINE T log1p(T x) {
