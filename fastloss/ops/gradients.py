@@ -25,14 +25,11 @@ class _Call(NamedTuple):
     y_pred: tf.Tensor
     weight: tf.Tensor | None
     column_weight: tf.Tensor | None
-    needed: tuple[bool, ...]  # a gradient for each input of the op
 
     @classmethod
     def of(cls, op: Any) -> _Call:
         inputs = list(op.inputs)
         weights, column_weights = op.get_attr("N"), op.get_attr("M")
-        # An eager op says which inputs need no gradient; a graph prunes what is not used.
-        skipped = getattr(op, "skip_input_indices", None) or ()
         return cls(
             tf.compat.as_str(op.get_attr("loss")),
             list(op.get_attr("parameters")),
@@ -42,10 +39,6 @@ class _Call(NamedTuple):
             inputs[1],
             inputs[2] if weights else None,
             inputs[2 + weights] if column_weights else None,
-            tuple(
-                index not in skipped and tensor.dtype.is_floating
-                for index, tensor in enumerate(inputs)
-            ),
         )
 
     @property
@@ -91,18 +84,26 @@ class _Call(NamedTuple):
             self.replicas,
         )
 
-    def others(self, upstream: tf.Tensor) -> list[Gradient]:
-        """Gradients of all inputs but y_pred, where they are needed."""
-        indices = [i for i in range(len(self.inputs)) if i != 1 and self.needed[i]]
-        gradients: list[Gradient] = [None] * len(self.inputs)
-        if indices:
-            targets = [self.inputs[i] for i in indices]
-            with tf.GradientTape() as tape:
-                tape.watch(targets)
-                loss = self.reference()
-            for i, gradient in zip(indices, tape.gradient(loss, targets, upstream), strict=True):
-                gradients[i] = gradient
-        return gradients
+
+def _needed(op: Any) -> list[bool]:
+    """Which inputs need a gradient: an eager op says it, a graph prunes what is not used."""
+    skipped = getattr(op, "skip_input_indices", None) or ()
+    return [i not in skipped and x.dtype.is_floating for i, x in enumerate(op.inputs)]
+
+
+def _others(op: Any, needed: list[bool], upstream: tf.Tensor) -> list[Gradient]:
+    """Gradients of labels and weights, from the reference, where they are needed."""
+    gradients: list[Gradient] = [None] * len(needed)
+    indices = [i for i, wanted in enumerate(needed) if wanted and i != 1]
+    if indices:
+        call = _Call.of(op)
+        targets = [op.inputs[i] for i in indices]
+        with tf.GradientTape() as tape:
+            tape.watch(targets)
+            loss = call.reference()
+        for i, gradient in zip(indices, tape.gradient(loss, targets, upstream), strict=True):
+            gradients[i] = gradient
+    return gradients
 
 
 def _is_zero(gradient: Gradient) -> bool:
@@ -125,23 +126,24 @@ def _differentiate(
 
 
 def _elementwise(op: Any, upstream: tf.Tensor) -> list[Gradient]:
-    call = _Call.of(op)
-    gradients = call.others(upstream)
-    if call.needed[1]:
-        gradients[1] = call.gradient(upstream)
+    needed = _needed(op)
+    gradients = _others(op, needed, upstream)
+    if needed[1]:
+        gradients[1] = _Call.of(op).gradient(upstream)
     return gradients
 
 
 def _elementwise_with_gradient(
     op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor
 ) -> list[Gradient]:
-    call = _Call.of(op)
-    gradients: list[Gradient] = [None] * len(call.inputs)
+    needed = _needed(op)
+    gradients: list[Gradient] = [None] * len(needed)
     if not _is_zero(upstream):
-        gradients = call.others(upstream)
-        if call.needed[1]:
+        gradients = _others(op, needed, upstream)
+        if needed[1]:
             gradients[1] = ops().fastloss_scale(op.outputs[1], upstream)
     if not _is_zero(gradient_upstream):
+        call = _Call.of(op)
         one = tf.ones([], call.accumulation)
         second = _differentiate(
             lambda: call.reference_gradient(one), call.inputs, gradient_upstream
@@ -151,11 +153,12 @@ def _elementwise_with_gradient(
 
 
 def _elementwise_record(op: Any, upstream: tf.Tensor) -> list[Gradient]:
-    call = _Call.of(op)
-    gradients = call.others(upstream)
-    if call.needed[1]:
+    # The last two inputs are the loss and its gradient, which are carried, not differentiated.
+    needed = [*_needed(op)[:-2], False, False]
+    gradients = _others(op, needed, upstream)
+    if needed[1]:
         gradients[1] = ops().fastloss_scale(op.inputs[-1], upstream)
-    return [*gradients, None, None]
+    return gradients
 
 
 def _elementwise_gradient(op: Any, gradient_upstream: tf.Tensor) -> list[Gradient]:
