@@ -30,10 +30,10 @@ typedef enum fastloss_dtype {
 } fastloss_dtype;
 
 typedef enum fastloss_reduction {
-  FASTLOSS_NONE = 0,                    /* one value per row */
-  FASTLOSS_SUM = 1,                     /* sum of the rows */
-  FASTLOSS_MEAN = 2,                    /* sum / (rows * replicas) */
-  FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT = 3  /* sum / (sum of weights * replicas), 0 where that is 0 */
+  FASTLOSS_NONE = 0,                   /* one value per row */
+  FASTLOSS_SUM = 1,                    /* sum of the rows */
+  FASTLOSS_MEAN = 2,                   /* sum / (rows * replicas) */
+  FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT = 3 /* sum / (sum of weights * replicas), 0 where that is 0 */
 } fastloss_reduction;
 
 /* Runs piece(state, 0) ... piece(state, pieces - 1), in any order, on any threads, and returns when
@@ -78,7 +78,8 @@ FASTLOSS_API int fastloss_elementwise_backward(const fastloss_elementwise* call,
 /* 1 if the gradient may overwrite y_pred, 0 if the labels may ask for a second walk. */
 FASTLOSS_API int fastloss_elementwise_in_place(const char* loss);
 
-/* The names of the elementwise losses with their parameters, "huber(delta)", separated by spaces. */
+/* The names of the elementwise losses with their parameters, "huber(delta)", separated by spaces.
+ */
 FASTLOSS_API const char* fastloss_elementwise_losses(void);
 
 /* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */

@@ -111,7 +111,7 @@ def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str =
 
 
 def triad(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """out = x + y over float32, with the threads and stores of the losses: their bandwidth roof."""
+    """Out = x + y over float32, with the threads and stores of the losses: their bandwidth roof."""
     for array in (x, y, out):
         if array.dtype != np.float32 or not array.flags.c_contiguous or array.size != out.size:
             raise ValueError("triad takes three contiguous float32 arrays of one size")

@@ -30,12 +30,12 @@ Idle& idle() {
 int64_t round_up(int64_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
 
 void* map_aligned(int64_t bytes) {
-  void* raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
+  void* raw =
+      mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
   char* const begin = static_cast<char*>(raw);
-  char* const data = reinterpret_cast<char*>(
-      round_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(begin))));
+  char* const data =
+      reinterpret_cast<char*>(round_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(begin))));
   if (data > begin) munmap(begin, data - begin);
   if (kHugePage > data - begin) munmap(data + bytes, kHugePage - (data - begin));
   madvise(data, bytes, MADV_HUGEPAGE);

@@ -1,5 +1,7 @@
 // The driver of the elementwise pattern: one walk over labels and predictions, in fixed pieces that
 // depend on the shape alone, so that the bits of a result do not depend on the number of threads.
+#include "../losses/elementwise.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -10,8 +12,6 @@
 #include "error.h"
 #include "parallel.h"
 #include "tile.h"
-
-#include "../losses/elementwise.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -281,10 +281,10 @@ class Walk {
     for (; begin < end; begin += kTile) {
       const int64_t n = std::min(kTile, end - begin);
       const int64_t padded = ceil_div(n, kLanes) * kLanes;
-      const T* const label = fetch(call_.y_true_dtype, label_size_, call_.y_true, begin, n, padded,
-                                   labels);
-      const T* const prediction = fetch(call_.y_pred_dtype, prediction_size_, call_.y_pred, begin,
-                                        n, padded, predictions);
+      const T* const label =
+          fetch(call_.y_true_dtype, label_size_, call_.y_true, begin, n, padded, labels);
+      const T* const prediction =
+          fetch(call_.y_pred_dtype, prediction_size_, call_.y_pred, begin, n, padded, predictions);
       if (guess_ && !ops_.binary(label, n)) {
         guess_holds_ = false;
         return;
@@ -300,7 +300,7 @@ class Walk {
       const bool hard = loops_.hard_labels && ops_.binary(label, n);
       (hard ? loops_.hard_labels : loops_.any)(
           parameters_, label, prediction, column_.data ? columns : nullptr, gradient_scale_,
-                want_value ? values : nullptr, target ? slope : nullptr, padded);
+          want_value ? values : nullptr, target ? slope : nullptr, padded);
       if (weighted) {
         if (weight_.data)
           weight_.visit(begin, n, [&](int64_t i, T value) { weights[i] = value; });
@@ -346,8 +346,7 @@ const Loss* check(const fastloss_elementwise& call) {
   } else if (call.rows < 0 || call.columns < 0 || call.replicas < 1) {
     fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
          static_cast<long long>(call.rows), static_cast<long long>(call.columns), call.replicas);
-  } else if (call.reduction < FASTLOSS_NONE ||
-             call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
+  } else if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
     fail("reduction code %d is unknown", call.reduction);
   } else {
     return loss;

@@ -37,8 +37,8 @@ int fastloss_scalar(const char* function, const char* isa, int32_t dtype, const 
                     const void* y, void* out, int64_t count) {
   const fastloss::Isa* found = fastloss::find_isa(isa);
   if (!found)
-    return fail("instruction set '%s' is unknown or not supported by this CPU, which runs: %s",
-                isa, fastloss::isa_names());
+    return fail("instruction set '%s' is unknown or not supported by this CPU, which runs: %s", isa,
+                fastloss::isa_names());
   if (dtype != FASTLOSS_FLOAT32 && dtype != FASTLOSS_FLOAT64)
     return fail("dtype code %d; expected float32 or float64", dtype);
   if (!found->scalar_probe(function, dtype == FASTLOSS_FLOAT64, x, y, out, count))

@@ -46,11 +46,11 @@ void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict
                 const T* __restrict column, const T* __restrict prepared, T scale,
                 T* __restrict value, T* __restrict gradient, int64_t count) {
   using S = Split<Loss, T>;
-#define FASTLOSS_LOOP(COLUMN, VALUE, GRADIENT)                                               \
-  for (int64_t i = 0; i < (count & -kLanes); ++i) {                                          \
+#define FASTLOSS_LOOP(COLUMN, VALUE, GRADIENT)                                        \
+  for (int64_t i = 0; i < (count & -kLanes); ++i) {                                   \
     const Point<T> point = S::at(loss, label[i], prediction[i], COLUMN, prepared[i]); \
-    VALUE;                                                                                   \
-    GRADIENT;                                                                                \
+    VALUE;                                                                            \
+    GRADIENT;                                                                         \
   }
 #define FASTLOSS_LOOPS(COLUMN)                                                       \
   if (value && gradient) {                                                           \
@@ -105,10 +105,9 @@ TileLoop<T> for_hard_labels(const double*, long) {
 
 template <class T>
 TileLoops<T> find(const char* loss, const double* parameters) {
-#define FASTLOSS_FIND(NAME, ...)                 \
-  if (same(loss, #NAME))                         \
-    return {for_gamma<NAME<T>, T>(parameters, 0), \
-            for_hard_labels<NAME<T>, T>(parameters, 0)};
+#define FASTLOSS_FIND(NAME, ...) \
+  if (same(loss, #NAME))         \
+    return {for_gamma<NAME<T>, T>(parameters, 0), for_hard_labels<NAME<T>, T>(parameters, 0)};
   FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_FIND)
 #undef FASTLOSS_FIND
   return {nullptr, nullptr};
@@ -123,19 +122,32 @@ void load_as(const void* from, T* __restrict to, int64_t count) {
 template <class T>
 void load(int32_t dtype, const void* from, T* to, int64_t count) {
   switch (dtype) {
-    case FASTLOSS_FLOAT32: return load_as<T, float>(from, to, count);
-    case FASTLOSS_FLOAT64: return load_as<T, double>(from, to, count);
-    case FASTLOSS_INT32: return load_as<T, int32_t>(from, to, count);
-    case FASTLOSS_UINT8: return load_as<T, uint8_t>(from, to, count);
-    case FASTLOSS_INT16: return load_as<T, int16_t>(from, to, count);
-    case FASTLOSS_INT8: return load_as<T, int8_t>(from, to, count);
-    case FASTLOSS_INT64: return load_as<T, int64_t>(from, to, count);
-    case FASTLOSS_BOOL: return load_as<T, uint8_t>(from, to, count);
-    case FASTLOSS_BFLOAT16: return load_as<T, bfloat16_bits>(from, to, count);
-    case FASTLOSS_UINT16: return load_as<T, uint16_t>(from, to, count);
-    case FASTLOSS_FLOAT16: return load_as<T, half_bits>(from, to, count);
-    case FASTLOSS_UINT32: return load_as<T, uint32_t>(from, to, count);
-    case FASTLOSS_UINT64: return load_as<T, uint64_t>(from, to, count);
+    case FASTLOSS_FLOAT32:
+      return load_as<T, float>(from, to, count);
+    case FASTLOSS_FLOAT64:
+      return load_as<T, double>(from, to, count);
+    case FASTLOSS_INT32:
+      return load_as<T, int32_t>(from, to, count);
+    case FASTLOSS_UINT8:
+      return load_as<T, uint8_t>(from, to, count);
+    case FASTLOSS_INT16:
+      return load_as<T, int16_t>(from, to, count);
+    case FASTLOSS_INT8:
+      return load_as<T, int8_t>(from, to, count);
+    case FASTLOSS_INT64:
+      return load_as<T, int64_t>(from, to, count);
+    case FASTLOSS_BOOL:
+      return load_as<T, uint8_t>(from, to, count);
+    case FASTLOSS_BFLOAT16:
+      return load_as<T, bfloat16_bits>(from, to, count);
+    case FASTLOSS_UINT16:
+      return load_as<T, uint16_t>(from, to, count);
+    case FASTLOSS_FLOAT16:
+      return load_as<T, half_bits>(from, to, count);
+    case FASTLOSS_UINT32:
+      return load_as<T, uint32_t>(from, to, count);
+    case FASTLOSS_UINT64:
+      return load_as<T, uint64_t>(from, to, count);
   }
 }
 
@@ -165,10 +177,12 @@ void copy(const void* from, void* to, int64_t bytes, bool stream) {
 
 template <class T, class To>
 void store_as(const T* __restrict from, void* to, int64_t count, bool stream) {
+  alignas(64) uint32_t rounded[kTile];
   alignas(64) To narrow[kTile];
   for (int64_t start = 0; start < count; start += kTile) {
     const int64_t n = count - start < kTile ? count - start : kTile;
-    for (int64_t i = 0; i < n; ++i) narrow[i] = Narrow<To>::from(float(from[start + i]));
+    for (int64_t i = 0; i < n; ++i) rounded[i] = Narrow<To>::round(float(from[start + i]));
+    for (int64_t i = 0; i < n; ++i) narrow[i] = Narrow<To>::cut(rounded[i]);
     copy(narrow, static_cast<To*>(to) + start, n * int64_t(sizeof(To)), stream);
   }
 }
@@ -226,8 +240,8 @@ bool binary(const T* x, int64_t count) {
 }
 
 template <class T>
-constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>, multiply<T>, scale<T>,
-                               add<T>,  sum<T>,  row_sums<T>, binary<T>};
+constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>,    multiply<T>, scale<T>,
+                             add<T>,  sum<T>,  row_sums<T>, binary<T>};
 
 }  // namespace
 

@@ -10,8 +10,8 @@ namespace fastloss {
 constexpr int64_t kLanes = 64;
 constexpr int64_t kTile = 1024;
 
-// value, gradient = value[i], slope[i] * scale for T = float or double; `column` and the outputs may
-// be null; `count` is a multiple of kLanes.
+// value, gradient = value[i], slope[i] * scale for T = float or double; `column` and the outputs
+// may be null; `count` is a multiple of kLanes.
 template <class T>
 using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
                           const T* column, T scale, T* value, T* gradient, int64_t count);

@@ -9,8 +9,9 @@
 
 namespace fastloss {
 
-// Each thread takes the next piece from a counter, so a slow thread holds up nobody. The owner waits
-// for pieces, never for helpers: one that starts after the end finds nothing left and goes away.
+// Each thread takes the next piece from a counter, so a slow thread holds up nobody. The owner
+// waits for pieces, never for helpers: one that starts after the end finds nothing left and goes
+// away.
 class SharedLoop {
  public:
   SharedLoop(int64_t pieces, void (*piece)(void*, int64_t), void* state)

@@ -113,8 +113,7 @@ struct log_cosh {
     // One division for both 1 / decay, wanted of small errors only, and 1 / square.
     const T divisor = small ? decay : T(1);
     const T inverse = T(1) / (divisor * square);
-    const T inner =
-        detail::log1p_unit(small ? T(0.5) * m * m * square * inverse : decay * decay);
+    const T inner = detail::log1p_unit(small ? T(0.5) * m * m * square * inverse : decay * decay);
     const T value = small ? inner : size + (inner - T(0.693147180559945309417));
     const T slope = -m * (T(1) + decay) * divisor * inverse;
     return {value, error < 0 ? -slope : slope};
@@ -211,8 +210,7 @@ struct binary_crossentropy_from_logits {
     // factor * softplus(-x) + (1 - y) * x, written so that a large logit of the right sign keeps
     // its small loss: softplus(-x) = softplus(-|x|) + max(-x, 0).
     const T linear = x < 0 ? -pos_weight * y * x : (T(1) - y) * x;
-    return {factor * p.softplus + linear,
-            (T(1) - y) * p.positive - pos_weight * y * p.negative};
+    return {factor * p.softplus + linear, (T(1) - y) * p.positive - pos_weight * y * p.negative};
   }
 };
 
@@ -262,7 +260,10 @@ template <class T, bool kSquare>
 struct Focus {
   T gamma, slope_at_zero;
   explicit Focus(double g)
-      : gamma(T(g)), slope_at_zero(g > 1 || g == 0 ? T(0) : g == 1 ? T(1) : T(1) / T(0)) {}
+      : gamma(T(g)),
+        slope_at_zero(g > 1 || g == 0 ? T(0)
+                      : g == 1        ? T(1)
+                                      : T(1) / T(0)) {}
   FASTLOSS_INLINE Point<T> operator()(T miss) const {
     if (kSquare) return {miss * miss, miss + miss};
     const T value = pow(miss, gamma);
@@ -331,19 +332,19 @@ struct binary_focal_crossentropy {
 
 // LIST(loss, rows, labels, parameters...): `rows` is how a row's values are joined, `labels` is
 // `binary` where the first parameter is found by looking at all labels.
-#define FASTLOSS_ELEMENTWISE_LOSSES(LIST)      \
-  LIST(mean_squared_error, mean, any)          \
-  LIST(mean_absolute_error, mean, any)         \
-  LIST(mean_absolute_percentage_error, mean, any, epsilon) \
-  LIST(mean_squared_logarithmic_error, mean, any, epsilon) \
-  LIST(huber, mean, any, delta)                \
-  LIST(log_cosh, mean, any)                    \
-  LIST(poisson, mean, any, epsilon)            \
-  LIST(hinge, mean, binary)                    \
-  LIST(squared_hinge, mean, binary)            \
-  LIST(kl_divergence, sum, any, epsilon)       \
-  LIST(pinball, mean, any, tau)                \
-  LIST(binary_crossentropy, mean, any, label_smoothing, epsilon) \
-  LIST(binary_crossentropy_from_logits, mean, any, label_smoothing) \
+#define FASTLOSS_ELEMENTWISE_LOSSES(LIST)                                                    \
+  LIST(mean_squared_error, mean, any)                                                        \
+  LIST(mean_absolute_error, mean, any)                                                       \
+  LIST(mean_absolute_percentage_error, mean, any, epsilon)                                   \
+  LIST(mean_squared_logarithmic_error, mean, any, epsilon)                                   \
+  LIST(huber, mean, any, delta)                                                              \
+  LIST(log_cosh, mean, any)                                                                  \
+  LIST(poisson, mean, any, epsilon)                                                          \
+  LIST(hinge, mean, binary)                                                                  \
+  LIST(squared_hinge, mean, binary)                                                          \
+  LIST(kl_divergence, sum, any, epsilon)                                                     \
+  LIST(pinball, mean, any, tau)                                                              \
+  LIST(binary_crossentropy, mean, any, label_smoothing, epsilon)                             \
+  LIST(binary_crossentropy_from_logits, mean, any, label_smoothing)                          \
   LIST(binary_focal_crossentropy, mean, any, label_smoothing, gamma, base, balance, epsilon) \
   LIST(binary_focal_crossentropy_from_logits, mean, any, label_smoothing, gamma, base, balance)

@@ -215,8 +215,9 @@ class ForwardWithGradient : public Elementwise {
     const TF_DataType dtype = inputs.call.y_pred_dtype;
     void* const loss = run.output(0, accumulation_type(dtype), {});
     void* const gradient =
-        in_place_ ? run.large_output(1, dtype, inputs.shape, 1, std::move(inputs.y_pred), &forwards_)
-                  : run.large_output(1, dtype, inputs.shape, -1, nullptr, &forwards_);
+        in_place_
+            ? run.large_output(1, dtype, inputs.shape, 1, std::move(inputs.y_pred), &forwards_)
+            : run.large_output(1, dtype, inputs.shape, -1, nullptr, &forwards_);
     check_call(fastloss_elementwise_forward(&inputs.call, loss, gradient));
   }
 };
@@ -234,8 +235,9 @@ class Gradient : public Elementwise {
                     "; expected " + text_of(expected));
     const TF_DataType dtype = inputs.call.y_pred_dtype;
     void* const gradient =
-        in_place_ ? run.large_output(0, dtype, inputs.shape, 1, std::move(inputs.y_pred), &forwards_)
-                  : run.large_output(0, dtype, inputs.shape, -1, nullptr, &forwards_);
+        in_place_
+            ? run.large_output(0, dtype, inputs.shape, 1, std::move(inputs.y_pred), &forwards_)
+            : run.large_output(0, dtype, inputs.shape, -1, nullptr, &forwards_);
     check_call(
         fastloss_elementwise_backward(&inputs.call, TF_TensorData(upstream.get()), gradient));
   }
@@ -341,8 +343,9 @@ struct Op {
 Op elementwise_op(const char* name) {
   Op op(name);
   op.input("y_true: L").input("y_pred: T").input("weight: N * W").input("column_weight: M * W");
-  op.attribute("L: {bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, half, bfloat16, "
-               "float, double}");
+  op.attribute(
+      "L: {bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, half, bfloat16, "
+      "float, double}");
   op.attribute("T: {half, bfloat16, float, double}");
   op.attribute("W: {float, double} = DT_FLOAT");
   op.attribute("N: int >= 0").attribute("M: int >= 0");
@@ -356,10 +359,14 @@ Op elementwise_op(const char* name) {
 
 void register_elementwise() {
   const char* const accumulation = "A: {float, double}";
-  elementwise_op("FastlossElementwiseRows").attribute(accumulation).output("value: A").define(
-      rows_shape);
-  elementwise_op("FastlossElementwise").attribute(accumulation).output("value: A").define(
-      scalar_shape);
+  elementwise_op("FastlossElementwiseRows")
+      .attribute(accumulation)
+      .output("value: A")
+      .define(rows_shape);
+  elementwise_op("FastlossElementwise")
+      .attribute(accumulation)
+      .output("value: A")
+      .define(scalar_shape);
   elementwise_op("FastlossElementwiseWithGradient")
       .attribute(accumulation)
       .output("value: A")

@@ -53,8 +53,7 @@ std::vector<int64_t> Attributes::integers(const char* name) const {
   TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &bytes, status.get());
   check(status);
   std::vector<int64_t> values(count);
-  TF_OpKernelConstruction_GetAttrInt64List(construction_, name, values.data(), count,
-                                           status.get());
+  TF_OpKernelConstruction_GetAttrInt64List(construction_, name, values.data(), count, status.get());
   check(status);
   return values;
 }
@@ -100,8 +99,9 @@ void* Run::large_output(int index, TF_DataType dtype, const Dims& dims, int cand
   tensor.reset();
   const Status status(TF_NewStatus());
   int forwarded = -1;
-  const Tensor output(TF_ForwardInputOrAllocateOutput(context_, &candidate, candidate >= 0, index, dims.data(),
-                                                      int(dims.size()), &forwarded, status.get()));
+  const Tensor output(TF_ForwardInputOrAllocateOutput(context_, &candidate, candidate >= 0, index,
+                                                      dims.data(), int(dims.size()), &forwarded,
+                                                      status.get()));
   check(status);
   if (forwarded < 0) *forwards = false;
   return TF_TensorData(output.get());

@@ -1,6 +1,6 @@
 #include "threads.h"
 
-#include <cstdio>
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -14,8 +14,8 @@ extern "C" const void* fastloss_eigen_device(const TF_OpKernelContext*) __asm__(
 
 namespace fastloss {
 
-// The virtual table of Eigen::ThreadPoolInterface. Not in an anonymous namespace: the compiler would
-// see that nothing derives from it and call these very functions.
+// The virtual table of Eigen::ThreadPoolInterface. Not in an anonymous namespace: the compiler
+// would see that nothing derives from it and call these very functions.
 struct EigenThreadPool {
   virtual void Schedule(std::function<void()> task) = 0;
   virtual void ScheduleWithHint(std::function<void()> task, int start, int end) = 0;
@@ -29,16 +29,7 @@ struct EigenThreadPool {
 
 namespace {
 
-constexpr int kNewestTested = 21;
-
-bool bridge_is_known() {
-  static const bool known = [] {
-    int major = 0, minor = 0;
-    return fastloss_eigen_device && std::sscanf(TF_Version(), "%d.%d", &major, &minor) == 2 &&
-           major == 2 && minor >= 16 && minor <= kNewestTested;
-  }();
-  return known;
-}
+std::atomic<bool> release_is_tested{false};
 
 void run(void* context, int64_t pieces, void (*piece)(void*, int64_t), void* state) {
   EigenThreadPool* const pool = static_cast<EigenThreadPool*>(context);
@@ -52,7 +43,7 @@ void run(void* context, int64_t pieces, void (*piece)(void*, int64_t), void* sta
 }  // namespace
 
 fastloss_parallel_for tensorflow_parallel_for(TF_OpKernelContext* kernel, void** context) {
-  if (!bridge_is_known()) return nullptr;
+  if (!fastloss_tensorflow_threads()) return nullptr;
   // Eigen::ThreadPoolDevice begins with its ThreadPoolInterface*.
   *context = *static_cast<void* const*>(fastloss_eigen_device(kernel));
   return *context ? run : nullptr;
@@ -60,4 +51,10 @@ fastloss_parallel_for tensorflow_parallel_for(TF_OpKernelContext* kernel, void**
 
 }  // namespace fastloss
 
-int fastloss_tensorflow_threads(void) { return fastloss::bridge_is_known(); }
+void fastloss_use_tensorflow_threads(int release_is_tested) {
+  fastloss::release_is_tested = release_is_tested;
+}
+
+int fastloss_tensorflow_threads(void) {
+  return fastloss_eigen_device && fastloss::release_is_tested;
+}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from fastloss import ops
 
-Tensor = tf.Tensor
-TensorLike = Any
+Tensor: TypeAlias = tf.Tensor
+TensorLike: TypeAlias = Any
 
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 _REDUCTIONS = {"sum_over_batch_size": "mean", None: "none"}
@@ -150,7 +150,9 @@ def _broadcasts_to(weight: list[int | None], rows: list[int | None]) -> bool:
     if len(weight) > len(rows):
         return False
     tail = rows[len(rows) - len(weight) :]
-    return all(w in (1, row) or w is None or row is None for w, row in zip(weight, tail, strict=True))
+    return all(
+        w in (1, row) or w is None or row is None for w, row in zip(weight, tail, strict=True)
+    )
 
 
 def reduce(values: Tensor, weight: Tensor | None, reduction: str | None, replicas: int) -> Tensor:
@@ -248,7 +250,7 @@ def _gains_dimension(weight: Tensor, y_pred: Tensor) -> bool:
 def _fits_one_walk(
     term: Elementwise, y_pred: Tensor, weight: Tensor | None, reduction: str | None
 ) -> bool:
-    """Whether the kernel's own reduction is Keras's here; else it is done after it, in TensorFlow."""
+    """Whether the kernel's reduction is Keras's here; else TensorFlow reduces after it."""
     rank = len(y_pred.shape)
     row_shape = y_pred.shape[:-1].as_list()
     if rank < 2 or reduction in (None, "none") or row_shape == [0]:

@@ -156,10 +156,9 @@ def _binary_crossentropy(
     pos_weight: Any,
 ) -> tuple[Elementwise, Tensor]:
     y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_crossentropy")
-    if from_logits:
-        loss, parameters = "binary_crossentropy_from_logits", (label_smoothing,)
-    else:
-        loss, parameters = "binary_crossentropy", (label_smoothing, keras.config.epsilon())
+    loss = "binary_crossentropy_from_logits" if from_logits else "binary_crossentropy"
+    epsilon = () if from_logits else (keras.config.epsilon(),)
+    parameters = (label_smoothing, *epsilon)
     return Elementwise(loss, parameters, axis, pos_weight, broadcasts=False), y_pred
 
 
@@ -204,9 +203,9 @@ def binary_crossentropy(
 class BinaryCrossentropy(ElementwiseLoss):
     """Cross-entropy of yes-or-no labels, one or many per sample.
 
-    Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label and, from
-    logits, `p = sigmoid(y_pred)`; probabilities are clipped to [epsilon, 1 - epsilon], `epsilon` =
-    `keras.config.epsilon()`.
+    Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label and,
+    from logits, `p = sigmoid(y_pred)`; probabilities are clipped to [epsilon, 1 - epsilon],
+    `epsilon` = `keras.config.epsilon()`.
 
     Gradient of one value from logits (without pos_weight): `sigmoid(y_pred) - y`
 
@@ -271,12 +270,9 @@ def _binary_focal_crossentropy(
 ) -> tuple[Elementwise, Tensor]:
     y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_focal_crossentropy")
     base, balance = (1 - alpha, 2 * alpha - 1) if apply_class_balancing else (1.0, 0.0)
-    parameters = (label_smoothing, gamma, base, balance)
-    if from_logits:
-        loss = "binary_focal_crossentropy_from_logits"
-    else:
-        loss = "binary_focal_crossentropy"
-        parameters += (keras.config.epsilon(),)
+    loss = "binary_focal_crossentropy_from_logits" if from_logits else "binary_focal_crossentropy"
+    epsilon = () if from_logits else (keras.config.epsilon(),)
+    parameters = (label_smoothing, gamma, base, balance, *epsilon)
     return Elementwise(loss, parameters, axis, broadcasts=False), y_pred
 
 

@@ -31,7 +31,9 @@ def kl_divergence(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("kl_divergence", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+    return evaluate(
+        Elementwise("kl_divergence", (keras.config.epsilon(),)), y_true, prediction(y_pred)
+    )
 
 
 @serializable
@@ -42,8 +44,8 @@ class KLDivergence(ElementwiseLoss):
 
     Gradient of one value: `-y_true / y_pred`
 
-    Both are clipped to [epsilon, 1], `epsilon` = `keras.config.epsilon()`; outside, the gradient is 0.
-    The last dimension is summed, not averaged.
+    Both are clipped to [epsilon, 1], `epsilon` = `keras.config.epsilon()`; outside, the gradient is
+    0. The last dimension is summed, not averaged.
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",

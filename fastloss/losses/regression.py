@@ -20,6 +20,10 @@ from fastloss.losses.base import (
 serializable = keras.saving.register_keras_serializable("fastloss")
 
 
+def _with_epsilon(loss: str) -> Elementwise:
+    return Elementwise(loss, (keras.config.epsilon(),))
+
+
 @serializable
 def mean_squared_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     """Mean of squared errors, one value per row.
@@ -121,7 +125,11 @@ def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> Te
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+    return evaluate(
+        Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)),
+        y_true,
+        prediction(y_pred),
+    )
 
 
 @serializable
@@ -151,7 +159,7 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
-        return Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)), y_pred
+        return _with_epsilon("mean_absolute_percentage_error"), y_pred
 
 
 @serializable
@@ -167,7 +175,11 @@ def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> Te
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+    return evaluate(
+        Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)),
+        y_true,
+        prediction(y_pred),
+    )
 
 
 @serializable
@@ -197,7 +209,7 @@ class MeanSquaredLogarithmicError(ElementwiseLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
-        return Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)), y_pred
+        return _with_epsilon("mean_squared_logarithmic_error"), y_pred
 
 
 def _huber(delta: float) -> Elementwise:
@@ -289,7 +301,7 @@ class LogCosh(ElementwiseLoss):
 
     Gradient of one value: `tanh(y_pred - y_true)`
 
-    Like half the squared error for small errors, like the absolute error less log(2) for large ones.
+    Half the squared error for small errors, the absolute error less log(2) for large ones.
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from fastloss import reference
 from fastloss.ops.library import ops
 
-Gradient = tf.Tensor | None
+Gradient: TypeAlias = tf.Tensor | None
 
 
 class _Call(NamedTuple):

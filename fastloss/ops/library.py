@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 LIBRARY = Path(__file__).parent.parent / "lib" / "libfastloss_tensorflow.so"
 BACKENDS = ("auto", "fused", "reference")
+TESTED_RELEASES = ((2, 16), (2, 21))
 
 
 def _checked(name: str, source: str) -> str:
@@ -47,13 +49,28 @@ def _load() -> Any:
             "pip install --force-reinstall --no-deps fastloss"
         )
     try:
-        return tf.load_op_library(str(LIBRARY))
+        loaded = tf.load_op_library(str(LIBRARY))
     except (tf.errors.OpError, OSError) as error:
+        cause = str(getattr(error, "message", error)).splitlines()[0][:300]
         return LoadError(
-            f"fastloss could not load {LIBRARY.name} into TensorFlow {tf.__version__}: "
-            f"{str(getattr(error, 'message', error)).splitlines()[0][:300]}. It was built for TensorFlow 2.16 to 2.21 on this "
-            "platform; install one of these, or reinstall fastloss to build it here."
+            f"fastloss could not load {LIBRARY.name} into TensorFlow {tf.__version__}: {cause}. It "
+            "was built for TensorFlow 2.16 to 2.21 on this platform; install one of these, or "
+            "reinstall fastloss to build it here."
         )
+    oldest, newest = TESTED_RELEASES
+    release = tuple(map(int, tf.__version__.split(".")[:2]))
+    _threads().fastloss_use_tensorflow_threads(int(oldest <= release <= newest))
+    return loaded
+
+
+def _threads() -> ctypes.CDLL:
+    return ctypes.CDLL(str(LIBRARY))
+
+
+def threads() -> str:
+    """Whose threads the kernels run on: "tensorflow" or "fastloss"."""
+    ops()
+    return "tensorflow" if _threads().fastloss_tensorflow_threads() else "fastloss"
 
 
 def ops() -> Any:

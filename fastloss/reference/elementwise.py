@@ -6,10 +6,11 @@ The names and the order of the parameters are those of `csrc/losses/elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -26,10 +26,20 @@ static double uniform(void) {
 
 static size_t size_of(int dtype) {
   switch (dtype) {
-    case FASTLOSS_FLOAT64: case FASTLOSS_INT64: case FASTLOSS_UINT64: return 8;
-    case FASTLOSS_FLOAT32: case FASTLOSS_INT32: case FASTLOSS_UINT32: return 4;
-    case FASTLOSS_INT8: case FASTLOSS_UINT8: case FASTLOSS_BOOL: return 1;
-    default: return 2;
+    case FASTLOSS_FLOAT64:
+    case FASTLOSS_INT64:
+    case FASTLOSS_UINT64:
+      return 8;
+    case FASTLOSS_FLOAT32:
+    case FASTLOSS_INT32:
+    case FASTLOSS_UINT32:
+      return 4;
+    case FASTLOSS_INT8:
+    case FASTLOSS_UINT8:
+    case FASTLOSS_BOOL:
+      return 1;
+    default:
+      return 2;
   }
 }
 
@@ -42,16 +52,32 @@ static void* make(int dtype, int64_t count, int labels) {
     uint32_t bits;
     memcpy(&bits, &f, 4);
     switch (dtype) {
-      case FASTLOSS_FLOAT64: ((double*)data)[i] = x; break;
-      case FASTLOSS_FLOAT32: ((float*)data)[i] = f; break;
-      case FASTLOSS_BFLOAT16: ((uint16_t*)data)[i] = (uint16_t)(bits >> 16); break;
+      case FASTLOSS_FLOAT64:
+        ((double*)data)[i] = x;
+        break;
+      case FASTLOSS_FLOAT32:
+        ((float*)data)[i] = f;
+        break;
+      case FASTLOSS_BFLOAT16:
+        ((uint16_t*)data)[i] = (uint16_t)(bits >> 16);
+        break;
       case FASTLOSS_FLOAT16:
         ((uint16_t*)data)[i] = x == 0 ? 0 : (uint16_t)((bits >> 13) - ((127 - 15) << 10));
         break;
-      case FASTLOSS_INT64: case FASTLOSS_UINT64: ((int64_t*)data)[i] = (int64_t)x; break;
-      case FASTLOSS_INT32: case FASTLOSS_UINT32: ((int32_t*)data)[i] = (int32_t)x; break;
-      case FASTLOSS_INT16: case FASTLOSS_UINT16: ((int16_t*)data)[i] = (int16_t)x; break;
-      default: ((int8_t*)data)[i] = (int8_t)x;
+      case FASTLOSS_INT64:
+      case FASTLOSS_UINT64:
+        ((int64_t*)data)[i] = (int64_t)x;
+        break;
+      case FASTLOSS_INT32:
+      case FASTLOSS_UINT32:
+        ((int32_t*)data)[i] = (int32_t)x;
+        break;
+      case FASTLOSS_INT16:
+      case FASTLOSS_UINT16:
+        ((int16_t*)data)[i] = (int16_t)x;
+        break;
+      default:
+        ((int8_t*)data)[i] = (int8_t)x;
     }
   }
   return data;
@@ -138,21 +164,20 @@ static const struct {
 static void check_losses(void) {
   static const int predictions[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
                                     FASTLOSS_BFLOAT16};
-  static const int labels[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
-                               FASTLOSS_BFLOAT16, FASTLOSS_INT64, FASTLOSS_UINT32,
-                               FASTLOSS_INT16, FASTLOSS_BOOL};
-  static const int64_t shapes[][2] = {{0, 3}, {3, 0}, {1, 1}, {7, 5}, {3, 1024}, {2, 1025},
-                                      {66000, 1}, {40, 2000}, {1, 70001}, {2, 131072}};
+  static const int labels[] = {FASTLOSS_FLOAT32,  FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
+                               FASTLOSS_BFLOAT16, FASTLOSS_INT64,   FASTLOSS_UINT32,
+                               FASTLOSS_INT16,    FASTLOSS_BOOL};
+  static const int64_t shapes[][2] = {{0, 3},    {3, 0},     {1, 1},     {7, 5},     {3, 1024},
+                                      {2, 1025}, {66000, 1}, {40, 2000}, {1, 70001}, {2, 131072}};
   int turn = 0;
   for (size_t l = 0; l < sizeof(kLosses) / sizeof(*kLosses); ++l)
     for (size_t p = 0; p < 4; ++p)
       for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); ++s) {
         const int label = labels[turn++ % 8];
-        const int wide =
-            predictions[p] == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+        const int wide = predictions[p] == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
         const int64_t rows = shapes[s][0], columns = shapes[s][1];
-        snprintf(context, sizeof context, "%s, y_true %d, y_pred %d, (%lld, %lld)",
-                 kLosses[l].name, label, predictions[p], (long long)rows, (long long)columns);
+        snprintf(context, sizeof context, "%s, y_true %d, y_pred %d, (%lld, %lld)", kLosses[l].name,
+                 label, predictions[p], (long long)rows, (long long)columns);
         fastloss_elementwise call = {0};
         call.loss = kLosses[l].name;
         call.parameters = kLosses[l].values;

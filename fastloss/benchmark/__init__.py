@@ -1,0 +1,1 @@
+"""The benchmark behind `fastloss bench` and `bench/`: fastloss against Keras and a copy."""

@@ -1,0 +1,180 @@
+"""Runs cases against contenders and gives measurements back."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fastloss.benchmark.cases import Case, LossSpec
+from fastloss.benchmark.contenders import CONTENDERS, make_call, make_tensors
+from fastloss.benchmark.memory import peak_extra_bytes, trim
+from fastloss.benchmark.roof import default_threads, make_roof
+from fastloss.benchmark.timing import Timing, interleave
+
+ROOF = "roof"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One contender on one loss and case.
+
+    Attributes:
+        spec: The loss.
+        case: Shape and dtype.
+        forward_only: Whether the gradient was left out.
+        contender: Name of the contender, or `roof`.
+        timing: Seconds per call.
+        bytes_moved: By the formula of `Case.bytes_moved`, the same for every contender.
+        roof_seconds: Median of the roof, measured in the same rounds.
+        roof_kind: Which roof it was.
+        peak_extra_bytes: Memory beyond the inputs; None where it was not measured.
+    """
+
+    spec: LossSpec
+    case: Case
+    forward_only: bool
+    contender: str
+    timing: Timing
+    bytes_moved: int
+    roof_seconds: float
+    roof_kind: str
+    peak_extra_bytes: int | None
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The bytes that must move over the time it took."""
+        return self.bytes_moved / self.timing.median
+
+    @property
+    def roof_share(self) -> float:
+        """Share of the roof's bandwidth."""
+        return self.roof_seconds / self.timing.median
+
+    @property
+    def is_bandwidth_bound(self) -> bool:
+        """Whether bytes per second say anything about this case."""
+        return self.case.is_bandwidth_bound(forward_only=self.forward_only)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure and how thoroughly.
+
+    Attributes:
+        losses: The losses.
+        cases: The shapes and dtypes.
+        forward_only: Whether the gradient is left out.
+        rounds: At most so many rounds for each loss and case.
+        budget_seconds: No further round once those of a loss and case took so long.
+        deadline_seconds: No further loss and case is begun after this time.
+        memory_repeats: How often memory is measured; 0 leaves it out.
+        threads: Threads of the roof; TensorFlow's are set by the caller, before it starts.
+    """
+
+    losses: Sequence[LossSpec]
+    cases: Sequence[Case]
+    forward_only: bool = False
+    rounds: int = 11
+    budget_seconds: float = 8.0
+    deadline_seconds: float = math.inf
+    memory_repeats: int = 3
+    threads: int = field(default_factory=default_threads)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A contender that could not run, and why."""
+
+    spec: LossSpec
+    case: Case
+    contender: str
+    reason: str
+
+
+@dataclass
+class Result:
+    """All measurements, and what could not be measured."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: list[tuple[LossSpec, Case]] = field(default_factory=list)
+
+
+def run(plan: Plan, on_pair: Callable[[LossSpec, Case], None] | None = None) -> Result:
+    """Measures.
+
+    Args:
+        plan: What to measure.
+        on_pair: Called before each loss and case.
+
+    Returns:
+        The measurements, in the order of the plan.
+    """
+    # With TensorFlow's many objects each of the frequent collections would walk them all.
+    gc.freeze()
+    try:
+        return _run(plan, on_pair)
+    finally:
+        gc.unfreeze()
+
+
+def _run(plan: Plan, on_pair: Callable[[LossSpec, Case], None] | None) -> Result:
+    result = Result()
+    start = time.perf_counter()
+    for case in plan.cases:
+        bytes_moved = case.bytes_moved(forward_only=plan.forward_only)
+        roof = make_roof(bytes_moved, plan.threads)
+        for spec in plan.losses:
+            if time.perf_counter() - start > plan.deadline_seconds:
+                result.left_out.append((spec, case))
+                continue
+            if on_pair is not None:
+                on_pair(spec, case)
+            y_true, y_pred = make_tensors(spec, case)
+            calls: dict[str, Callable[[], object]] = {}
+            for contender in CONTENDERS:
+                try:
+                    calls[contender.name] = make_call(
+                        contender, spec, y_true, y_pred, forward_only=plan.forward_only
+                    )
+                except Exception as error:  # One broken mode must not cost the whole table.
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    result.failures.append(Failure(spec, case, contender.name, reason))
+            peaks = {
+                name: peak_extra_bytes(call, plan.memory_repeats) if plan.memory_repeats else None
+                for name, call in calls.items()
+            }
+            roof.move()
+            timings = interleave(
+                {**calls, ROOF: roof.move}, rounds=plan.rounds, budget_seconds=plan.budget_seconds
+            )
+            result.measurements += [
+                Measurement(
+                    spec=spec,
+                    case=case,
+                    forward_only=plan.forward_only,
+                    contender=name,
+                    timing=timing,
+                    bytes_moved=bytes_moved,
+                    roof_seconds=timings[ROOF].median,
+                    roof_kind=roof.kind,
+                    peak_extra_bytes=peaks.get(name),
+                )
+                for name, timing in timings.items()
+            ]
+            del calls, y_true, y_pred
+            trim()
+    return result
+
+
+def by_pair(
+    measurements: Iterable[Measurement],
+) -> dict[tuple[LossSpec, Case], dict[str, Measurement]]:
+    """Groups measurements by loss and case, then by contender."""
+    grouped: dict[tuple[LossSpec, Case], dict[str, Measurement]] = {}
+    for found in measurements:
+        grouped.setdefault((found.spec, found.case), {})[found.contender] = found
+    return grouped

