@@ -91,9 +91,9 @@ FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradie
 FASTLOSS_API int fastloss_scalar(const char* function, const char* isa, int32_t dtype,
                                  const void* x, const void* y, void* out, int64_t count);
 
-/* The bandwidth roof of a loss: out = x + y over `count` float32, with the threads and the stores
- * that the losses use. */
-FASTLOSS_API int fastloss_triad(int64_t count, const float* x, const float* y, float* out);
+/* The bandwidth roof of a loss: copies `bytes` with the threads and the stores that the losses use.
+ */
+FASTLOSS_API int fastloss_copy(int64_t bytes, const void* from, void* to);
 
 /* The instruction set in use: "baseline", "avx2" or "avx512". */
 FASTLOSS_API const char* fastloss_isa(void);

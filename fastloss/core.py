@@ -110,20 +110,21 @@ def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str =
     return out
 
 
-def triad(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """Out = x + y over float32, with the threads and stores of the losses: their bandwidth roof."""
-    for array in (x, y, out):
-        if array.dtype != np.float32 or not array.flags.c_contiguous or array.size != out.size:
-            raise ValueError("triad takes three contiguous float32 arrays of one size")
+def copy(source: np.ndarray, target: np.ndarray) -> None:
+    """Copy an array with the threads and stores of the losses: their bandwidth roof."""
+    if not (source.flags.c_contiguous and target.flags.c_contiguous):
+        raise ValueError("copy takes contiguous arrays")
+    if source.nbytes != target.nbytes:
+        raise ValueError(f"source has {source.nbytes} bytes and target {target.nbytes}")
     _check(
-        library().fastloss_triad(ctypes.c_int64(out.size), _pointer(x), _pointer(y), _pointer(out))
+        library().fastloss_copy(ctypes.c_int64(target.nbytes), _pointer(source), _pointer(target))
     )
 
 
 class ElementwiseCall(ctypes.Structure):
     """`struct fastloss_elementwise` of `csrc/fastloss.h`."""
 
-    _fields_: Any = [  # noqa: RUF012 - ctypes asks for a list
+    _fields_ = [  # noqa: RUF012 - ctypes asks for a list
         ("loss", ctypes.c_char_p),
         ("parameters", ctypes.POINTER(ctypes.c_double)),
         ("parameter_count", ctypes.c_int32),

@@ -291,15 +291,13 @@ def make_table(settings: Settings, trainings: dict[str, Training]) -> Table:
     theirs, ours = trainings[KERAS], trainings[OURS]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
-    for header in (KERAS, OURS, "Keras / fastloss"):
+    for header in (KERAS, OURS, "ratio"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_row("loss after the last step", f"{theirs.losses[-1]:.6f}", f"{ours.losses[-1]:.6f}")
     # Training amplifies rounding, so the first epoch tells more of the losses than the last.
     for label, steps in (("first epoch", settings.steps_per_epoch), ("all epochs", None)):
         absolute, relative = curve_difference(trainings, steps)
-        table.add_row(
-            f"curves differ at most, {label}", "", f"{absolute:.1e}", f"{relative:.1e} of the loss"
-        )
+        table.add_row(f"curves differ by, {label}", "", f"{absolute:.0e}", f"{relative:.0e} rel.")
     table.add_row(
         "loss alone, forward + backward",
         _milliseconds(theirs.loss_timing.median),

@@ -442,18 +442,15 @@ int fastloss_scale(int32_t dtype, int64_t count, const void* gradient, const voi
   return 0;
 }
 
-int fastloss_triad(int64_t count, const float* x, const float* y, float* out) {
+int fastloss_copy(int64_t bytes, const void* from, void* to) {
   using namespace fastloss;
-  const TileOps<float>& ops = isa().f32;
-  if (count <= 0) return 0;
-  parallel(nullptr, nullptr, ceil_div(count, kPiece), [&](int64_t piece) {
-    alignas(64) float tile[kTile];
-    const int64_t end = std::min(count, (piece + 1) * kPiece);
-    for (int64_t i = piece * kPiece; i < end; i += kTile) {
-      const int64_t n = std::min(kTile, end - i);
-      ops.add(x + i, y + i, tile, n);
-      ops.store(FASTLOSS_FLOAT32, tile, out + i, n, count * 4 >= kStreamBytes);
-    }
+  constexpr int64_t kBytes = kPiece * int64_t(sizeof(float));
+  const auto copy = isa().f32.copy;
+  if (bytes <= 0) return 0;
+  parallel(nullptr, nullptr, ceil_div(bytes, kBytes), [&](int64_t piece) {
+    const int64_t begin = piece * kBytes, n = std::min(kBytes, bytes - begin);
+    copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n,
+         bytes >= kStreamBytes);
 #if defined(__SSE2__)
     _mm_sfence();
 #endif

@@ -205,11 +205,6 @@ void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) 
 }
 
 template <class T>
-void add(const T* __restrict x, const T* __restrict y, T* __restrict out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) out[i] = x[i] + y[i];
-}
-
-template <class T>
 T sum(const T* x, int64_t count) {
   constexpr int kSums = 32;
   T total = 0;
@@ -241,7 +236,7 @@ bool binary(const T* x, int64_t count) {
 
 template <class T>
 constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>,    multiply<T>, scale<T>,
-                             add<T>,  sum<T>,  row_sums<T>, binary<T>};
+                             copy,    sum<T>,  row_sums<T>, binary<T>};
 
 }  // namespace
 

@@ -31,7 +31,7 @@ struct TileOps {
   void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream);
   void (*multiply)(const T* factor, T* in_out, int64_t count);
   void (*scale)(T factor, const T* from, T* to, int64_t count);
-  void (*add)(const T* x, const T* y, T* out, int64_t count);
+  void (*copy)(const void* from, void* to, int64_t bytes, bool stream);
   // In an order that depends on `count` alone; any count.
   T (*sum)(const T* x, int64_t count);
   // out[r] = factor * sum of row r

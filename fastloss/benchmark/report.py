@@ -333,11 +333,10 @@ def _roof_sentence(measurements: Sequence[Measurement], threads: int) -> str:
     rates = f"{low:.1f}" if math.isclose(low, high, rel_tol=0.02) else f"{low:.1f} to {high:.1f}"
     kind = measurements[0].roof_kind
     what = {
-        "triad": "out = x + y between warm buffers with stores that bypass the cache",
-        "memcpy": "memcpy between warm buffers; the compiled library with the stricter triad is "
-        "not loaded",
+        "copy": "a copy between warm buffers with stores that bypass the cache",
+        "memcpy": "memcpy between warm buffers",
     }[kind]
-    return f"Roof: the same bytes by {what}, {_threads_text(threads)}: {rates} GB/s."
+    return f"Roof: the same bytes moved by {what}, {_threads_text(threads)}: {rates} GB/s."
 
 
 def print_report(
