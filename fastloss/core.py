@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -124,7 +123,7 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
 class ElementwiseCall(ctypes.Structure):
     """`struct fastloss_elementwise` of `csrc/fastloss.h`."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes asks for a list
+    _fields_ = [
         ("loss", ctypes.c_char_p),
         ("parameters", ctypes.POINTER(ctypes.c_double)),
         ("parameter_count", ctypes.c_int32),

@@ -17,8 +17,8 @@ int reduction_code(const std::string& name) {
                 "'; expected 'none', 'sum', 'mean' or 'mean_with_sample_weight'");
 }
 
-// How `dims` spreads over `rows`, the shape of the losses, if it does so in one run of repeated
-// numbers that starts again: {repeat, count}.
+// How `dims` broadcasts to `rows`, the shape of the losses. It is regular where, in row-major
+// order, each number serves `repeat` rows, and after `count` numbers the first comes again.
 struct Spread {
   bool broadcasts = true, regular = true;
   int64_t repeat = 1, count = 1;
@@ -26,20 +26,21 @@ struct Spread {
 
 Spread spread_of(const Dims& dims, const Dims& rows) {
   Spread spread;
-  if (dims.size() > rows.size()) spread.broadcasts = false;
-  for (size_t i = 1; spread.broadcasts && i <= rows.size(); ++i) {
+  spread.broadcasts = dims.size() <= rows.size();
+  bool kept = false, starts_again = false;
+  for (size_t i = 1; i <= rows.size(); ++i) {
     const int64_t row = rows[rows.size() - i];
     const int64_t dim = i <= dims.size() ? dims[dims.size() - i] : 1;
     if (dim != row && dim != 1) spread.broadcasts = false;
     if (row == 1) continue;
     if (dim == row) {
-      // A dimension kept to the left of a repeated one that has kept ones to its right.
-      if (spread.count > 1 && !spread.regular) return spread;
+      if (starts_again) spread.regular = false;
+      kept = true;
       spread.count *= dim;
-    } else if (spread.count == 1) {
-      spread.repeat *= row;
+    } else if (kept) {
+      starts_again = true;
     } else {
-      spread.regular = false;
+      spread.repeat *= row;
     }
   }
   return spread;

@@ -13,7 +13,12 @@ Tensor: TypeAlias = tf.Tensor
 TensorLike: TypeAlias = Any
 
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
-_REDUCTIONS = {"sum_over_batch_size": "mean", None: "none"}
+_REDUCTIONS = {
+    "sum_over_batch_size": "mean",
+    "mean": "mean",
+    "mean_with_sample_weight": "mean_with_sample_weight",
+    "sum": "sum",
+}
 _PREDICTION_DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
 
 
@@ -139,8 +144,8 @@ def merged_weight(
 
 def _spreads_regularly(weight: list[int | None], rows: list[int | None]) -> bool:
     """Whether the weights, read in order, each serve one run of rows, over and over."""
-    weight = [1] * (len(rows) - len(weight)) + weight
-    kept = [w != 1 for w, row in zip(weight, rows, strict=True) if row != 1]
+    missing: list[int | None] = [1] * (len(rows) - len(weight))
+    kept = [w != 1 for w, row in zip(missing + weight, rows, strict=True) if row != 1]
     first = kept.index(True) if True in kept else 0
     last = len(kept) - kept[::-1].index(True) if True in kept else 0
     return all(kept[first:last])
@@ -223,7 +228,7 @@ def scalar(
     y_true, y_pred = same_shape(term, y_true, y_pred)
     weight = merged_weight(sample_weight, mask, reduction, dtype)
     replicas = _replicas() if reduction in MEANS else 1
-    if _fits_one_walk(term, y_pred, weight, reduction):
+    if reduction in _REDUCTIONS and _fits_one_walk(term, y_pred, weight, reduction):
         if weight is not None and len(weight.shape) > len(y_pred.shape) - 1:
             weight = tf.squeeze(weight, -1)
         elif weight is not None and _gains_dimension(weight, y_pred):
@@ -235,7 +240,7 @@ def scalar(
             y_pred,
             weight,
             _column_weight(term, y_pred),
-            _REDUCTIONS.get(reduction, reduction),
+            _REDUCTIONS[reduction],
             replicas,
         )
     return reduce(rows(term, y_true, y_pred), weight, reduction, replicas)
@@ -248,12 +253,12 @@ def _gains_dimension(weight: Tensor, y_pred: Tensor) -> bool:
 
 
 def _fits_one_walk(
-    term: Elementwise, y_pred: Tensor, weight: Tensor | None, reduction: str | None
+    term: Elementwise, y_pred: Tensor, weight: Tensor | None, reduction: str
 ) -> bool:
     """Whether the kernel's reduction is Keras's here; else TensorFlow reduces after it."""
     rank = len(y_pred.shape)
     row_shape = y_pred.shape[:-1].as_list()
-    if rank < 2 or reduction in (None, "none") or row_shape == [0]:
+    if rank < 2 or row_shape == [0]:
         return False
     if term.axis != -1 and term.axis != rank - 1:
         return False
