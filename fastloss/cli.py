@@ -59,7 +59,9 @@ def _start_tensorflow(threads: int) -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console()
+    console = Console()
+    # A pipe has no width; the tables are made for 100 columns.
+    return console if console.is_terminal else Console(width=100)
 
 
 def _guarded(command: Callable[[], None]) -> None:
