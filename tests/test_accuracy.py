@@ -53,7 +53,9 @@ class Truth(NamedTuple):
     slope_terms: Array
 
 
-def of(value: Array, slope: Array, value_terms: Array | None = None, slope_terms: Array | None = None):
+def of(
+    value: Array, slope: Array, value_terms: Array | None = None, slope_terms: Array | None = None
+):
     return Truth(
         value,
         slope,
@@ -79,7 +81,9 @@ def mean_squared_logarithmic_error(t: Array, p: Array, eps: Wide) -> Truth:
     x, y = np.log1p(np.maximum(p, eps)), np.log1p(np.maximum(t, eps))
     slope = np.where(p < eps, 0, 2 * (x - y) / (1 + p))
     terms = x + y
-    return of((x - y) ** 2, slope, terms * abs(x - y) + (x - y) ** 2, 2 * terms / (1 + np.maximum(p, 0)))
+    return of(
+        (x - y) ** 2, slope, terms * abs(x - y) + (x - y) ** 2, 2 * terms / (1 + np.maximum(p, 0))
+    )
 
 
 def huber(t: Array, p: Array, eps: Wide) -> Truth:
@@ -125,7 +129,8 @@ def kl_divergence(t: Array, p: Array, eps: Wide) -> Truth:
 
 def pinball(t: Array, p: Array, eps: Wide) -> Truth:
     e = t - p
-    return of(np.where(e < 0, -0.1 * e, 0.9 * e), np.where(e < 0, Wide(0.1), Wide(-0.9)))
+    tau = Wide(0.9)
+    return of(np.where(e < 0, (tau - 1) * e, tau * e), np.where(e < 0, 1 - tau, -tau))
 
 
 def softplus(x: Array) -> Array:
@@ -229,18 +234,22 @@ def inputs(kind: str, dtype: str) -> tuple[Array, Array]:
         y_pred[::2] *= -1
     elif kind == "logits":
         edges = [0, 1e-37, 1e-30, 1e-8, 1, 16, 17, 50, 87, 88, 89, 104, 200, 1e4]
-        x = np.concatenate([np.repeat(edges, 6), random.normal(0, 3, size), random.uniform(0, 120, size)])
+        x = np.concatenate(
+            [np.repeat(edges, 6), random.normal(0, 3, size), random.uniform(0, 120, size)]
+        )
         y_pred = np.concatenate([x, -x])
         y_true = random.choice([0.0, 1.0, 0.0, 1.0, 0.25, 0.9], y_pred.size)
     else:
         edges = [0, 1, 1e-37, 1e-8, 1e-7, 2e-7, 1e-3, 0.5, 1 - 2e-7, 1 - 1e-7, 1 - 6e-8, 1 - 2**-24]
         p = np.concatenate([np.repeat(edges, 6), random.uniform(0, 1, size)])
-        p = np.concatenate([p, 10.0 ** random.uniform(-9, 0, size), 1 - 10.0 ** random.uniform(-7, -1, size)])
+        p = np.concatenate(
+            [p, 10.0 ** random.uniform(-9, 0, size), 1 - 10.0 ** random.uniform(-7, -1, size)]
+        )
         y_pred = p
         y_true = random.choice([0.0, 1.0, 0.0, 1.0, 0.25, 0.9], p.size)
-    y_true, y_pred = (x.astype(numpy_dtype(dtype))[:, None] for x in (y_true, y_pred))
-    finite = np.isfinite(float64(y_true)) & np.isfinite(float64(y_pred))
     with np.errstate(all="ignore"):
+        y_true, y_pred = (x.astype(numpy_dtype(dtype))[:, None] for x in (y_true, y_pred))
+        finite = np.isfinite(float64(y_true)) & np.isfinite(float64(y_pred))
         y_pred = np.where(abs(float64(y_pred) - float64(y_true)) < 1e-37, y_true, y_pred)
     return y_true[finite][:, None], y_pred[finite][:, None]
 
@@ -272,7 +281,9 @@ def units(actual: Array, expected: Array, terms: Array, compute: type, stored: s
     return np.where(np.isnan(result), np.inf, result).astype(np.float64)
 
 
-def measured(name: str, dtype: str, loss: object, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+def measured(
+    name: str, dtype: str, loss: object, y_true: Array, y_pred: Array
+) -> tuple[Array, Array]:
     compute = np.float64 if dtype == "float64" else np.float32
     expected = truth_of(name, y_true, y_pred, compute)
     value, slope = value_and_gradient(loss, y_true, y_pred)
@@ -307,7 +318,6 @@ def test_error_is_within_bounds_and_not_above_that_of_keras(name, dtype):
     ):
         worst = int(error.argmax())
         at = f"{what} at y_true {y_true[worst, 0]!r}, y_pred {y_pred[worst, 0]!r}"
-        print(name, dtype, what, error[worst], keras_error.max())
         assert error[worst] <= bound, f"{error[worst]:.3g} units in the {at}, not {bound}"
         limit = keras_error.max() + SLACK
         assert error[worst] <= limit, f"{error[worst]:.3g} units in the {at}, Keras {limit}"
@@ -363,7 +373,9 @@ def test_nan_and_infinity_are_never_hidden(name, dtype):
     usual = [0.0, 0.25, 1.0]
     pairs = [(t, p) for t in SPECIAL + usual for p in SPECIAL + usual if {t, p} - set(usual)]
     y_true, y_pred = np.array(pairs, np.float32).T[..., None].astype(numpy)
-    ours, gradient = (float64(x).ravel() for x in value_and_gradient(of_ours(name, dtype), y_true, y_pred))
+    ours, gradient = (
+        float64(x).ravel() for x in value_and_gradient(of_ours(name, dtype), y_true, y_pred)
+    )
     theirs, their_gradient = (
         float64(x).ravel() for x in value_and_gradient(of_keras(name, dtype), y_true, y_pred)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 
 import keras
@@ -137,7 +138,11 @@ def test_gradients_of_labels_and_weights_equal_keras(case):
     y_true, y_pred = case.data((3, 2, 4), "float64")
     if case.labels in ("binary", "sign"):
         y_true = np.clip(y_true, -0.9, 0.9) + 0.05  # no longer all 0 or 1
-    for weight in (weights((3, 2), np.float64), weights((3, 1), np.float64), weights((), np.float64)):
+    for weight in (
+        weights((3, 2), np.float64),
+        weights((3, 1), np.float64),
+        weights((), np.float64),
+    ):
         for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", "none"):
             gradients = []
             for make in (case.ours, case.keras):
@@ -329,7 +334,10 @@ def test_upstream_per_row():
     case = find("BinaryCrossentropy")
     y_true, y_pred = case.data((6, 5))
     factors = tf.constant(np.linspace(-2, 3, 6), tf.float32)
-    for make, read in ((case.ours, np.asarray), (lambda **k: case.keras(dtype="float64", **k), float64)):
+    for make, read in (
+        (case.ours, np.asarray),
+        (lambda **k: case.keras(dtype="float64", **k), float64),
+    ):
         wide = tf.cast(factors, tf.float64) if read is float64 else factors
         result = value_and_gradient(
             lambda t, p, m=make, w=wide: m(reduction="none")(t, p) * w, read(y_true), read(y_pred)
@@ -474,11 +482,7 @@ def test_untouched_gradient_is_returned_without_a_copy():
 
 
 def address(tensor):
-    from tensorflow.experimental import dlpack
-
-    import ctypes
-
-    capsule = dlpack.to_dlpack(tensor)
+    capsule = tf.experimental.dlpack.to_dlpack(tensor)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     return ctypes.cast(pointer(capsule, b"dltensor"), ctypes.POINTER(ctypes.c_void_p))[0]

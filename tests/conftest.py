@@ -1,0 +1,42 @@
+"""Settings that all tests share, and a header that says what is tested."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import keras
+import pytest
+import tensorflow as tf
+
+import fastloss as fl
+from fastloss import core
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: needs minutes or much memory")
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"fastloss {fl.__version__} in {pathlib.Path(fl.__file__).parent}, backend "
+        f"{fl.backend()}, {core.isa()} of {', '.join(core.isas())}",
+        f"tensorflow {tf.__version__}, keras {keras.__version__}",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    keras.utils.set_random_seed(7)
+
+
+@pytest.fixture(params=["fused", "reference"])
+def backend(request: pytest.FixtureRequest):
+    """Runs a test with the kernels and with the reference."""
+    with fl.use_backend(request.param):
+        yield request.param
