@@ -57,6 +57,9 @@ typedef struct fastloss_elementwise {
   /* Row r weighs weight[(r / weight_repeat) % weight_count]; accumulation type; may be NULL. */
   const void* weight;
   int64_t weight_count, weight_repeat;
+  /* How many times the caller has repeated each number in `weight`; 0 is once. The divisor of
+   * FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT counts each once, as Keras does. */
+  int64_t weight_expansion;
   /* Element e has column_weight[e % column_weight_count] (pos_weight); accumulation type; may be
    * NULL, which is 1. */
   const void* column_weight;

@@ -138,6 +138,7 @@ class ElementwiseCall(ctypes.Structure):
         ("weight", ctypes.c_void_p),
         ("weight_count", ctypes.c_int64),
         ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
         ("column_weight", ctypes.c_void_p),
         ("column_weight_count", ctypes.c_int64),
         ("parallel_for", ctypes.c_void_p),

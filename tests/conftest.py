@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import keras
 import pytest
@@ -16,10 +14,6 @@ import tensorflow as tf
 
 import fastloss as fl
 from fastloss import core
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: needs minutes or much memory")
 
 
 def pytest_report_header() -> list[str]:

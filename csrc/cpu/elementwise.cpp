@@ -168,6 +168,7 @@ class Walk {
     if (call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight_.data) {
       divisor = 0;
       for (int64_t i = 0; i < weight_.count; ++i) divisor += double(weight_.data[i]);
+      if (call_.weight_expansion > 1) divisor /= double(call_.weight_expansion);
     }
     return divisor == 0 ? 0 : factor / (divisor * call_.replicas);
   }

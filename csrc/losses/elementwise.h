@@ -167,11 +167,12 @@ struct kl_divergence {
 
 template <class T>
 struct pinball {
-  T tau;
-  explicit pinball(const double* parameters) : tau(T(parameters[0])) {}
+  T above, below;
+  explicit pinball(const double* parameters)
+      : above(T(parameters[0])), below(T(parameters[0] - 1)) {}
   FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
     const T error = label - prediction;
-    const T slope = error < 0 ? tau - T(1) : error == error ? tau : error;
+    const T slope = error < 0 ? below : error == error ? above : error;
     return {slope * error, -slope};
   }
 };

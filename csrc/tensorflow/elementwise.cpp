@@ -1,4 +1,5 @@
 // The ops of the elementwise pattern. The loss is an attribute, so that a new one needs no new op.
+#include <algorithm>
 #include <cstring>
 
 #include "kernel.h"
@@ -46,9 +47,16 @@ Spread spread_of(const Dims& dims, const Dims& rows) {
   return spread;
 }
 
+void check_accumulation(const Attributes& attributes) {
+  if (attributes.type("A") != accumulation_type(attributes.type("T")))
+    throw invalid(
+        "A does not fit T: expected float64 for float64 predictions, float32 for all others");
+}
+
 class Elementwise {
  public:
-  explicit Elementwise(const Attributes& attributes)
+  // `per_row` kernels give a loss per row, the others a scalar.
+  Elementwise(const Attributes& attributes, bool per_row)
       : loss_(attributes.string("loss")),
         reduction_(reduction_code(attributes.string("reduction"))),
         replicas_(attributes.integer("replicas")),
@@ -61,6 +69,16 @@ class Elementwise {
       parameters_.push_back(parameter);
     }
     in_place_ = fastloss_elementwise_in_place(loss_.c_str());
+    check_accumulation(attributes);
+    if (weights_ > 1 || column_weights_ > 1)
+      throw invalid("N is " + std::to_string(weights_) + " and M is " +
+                    std::to_string(column_weights_) + "; expected at most one weight of each kind");
+    if (replicas_ < 1 || replicas_ > INT32_MAX)
+      throw invalid("replicas is " + std::to_string(replicas_) +
+                    "; expected a positive 32-bit number");
+    if (per_row != (reduction_ == FASTLOSS_NONE))
+      throw invalid(per_row ? "this op gives a loss per row; expected the reduction 'none'"
+                            : "this op gives a scalar; expected a reduction other than 'none'");
   }
 
  protected:
@@ -107,14 +125,14 @@ class Elementwise {
   }
 
  private:
-  void check_accumulation(const char* name, const Tensor& tensor, const Tensor& y_pred) const {
+  void check_weight_type(const char* name, const Tensor& tensor, const Tensor& y_pred) const {
     if (TF_TensorType(tensor.get()) != accumulation_type(TF_TensorType(y_pred.get())))
       throw invalid(loss_ + ": " + name +
                     " must be float64 for float64 predictions and float32 for all others");
   }
 
   void read_weight(Inputs* inputs) const {
-    check_accumulation("sample_weight", inputs->weight, inputs->y_pred);
+    check_weight_type("sample_weight", inputs->weight, inputs->y_pred);
     const Dims dims = dims_of(inputs->weight.get());
     const Spread spread = spread_of(dims, inputs->rows);
     if (!spread.broadcasts)
@@ -124,13 +142,7 @@ class Elementwise {
     call.weight = TF_TensorData(inputs->weight.get());
     call.weight_count = count_of(dims);
     call.weight_repeat = spread.repeat;
-    if (spread.regular) return;
-    if (reduction_ == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-      throw invalid(loss_ + ": sample_weight of shape " + text_of(dims) + " over losses of shape " +
-                    text_of(inputs->rows) +
-                    " is not supported with reduction='mean_with_sample_weight' when its shape is "
-                    "unknown while tracing; broadcast it before the loss");
-    expand(dims, inputs);
+    if (!spread.regular) expand(dims, inputs);
   }
 
   static void expand(const Dims& dims, Inputs* inputs) {
@@ -154,12 +166,13 @@ class Elementwise {
         static_cast<float*>(to)[row] = static_cast<const float*>(from)[index];
     }
     inputs->call.weight = to;
+    inputs->call.weight_expansion = inputs->call.rows / std::max<int64_t>(1, count_of(dims));
     inputs->call.weight_count = inputs->call.rows;
     inputs->call.weight_repeat = 1;
   }
 
   void read_column_weight(Inputs* inputs) const {
-    check_accumulation("pos_weight", inputs->column_weight, inputs->y_pred);
+    check_weight_type("pos_weight", inputs->column_weight, inputs->y_pred);
     const int64_t count = count_of(dims_of(inputs->column_weight.get()));
     const int64_t elements = inputs->call.rows * inputs->call.columns;
     if (count < 1 || elements % count)
@@ -187,7 +200,7 @@ class Elementwise {
 
 class ForwardRows : public Elementwise {
  public:
-  using Elementwise::Elementwise;
+  explicit ForwardRows(const Attributes& attributes) : Elementwise(attributes, true) {}
   void run(const Run& run) {
     Inputs inputs;
     read(run, &inputs);
@@ -198,7 +211,7 @@ class ForwardRows : public Elementwise {
 
 class Forward : public Elementwise {
  public:
-  using Elementwise::Elementwise;
+  explicit Forward(const Attributes& attributes) : Elementwise(attributes, false) {}
   void run(const Run& run) {
     Inputs inputs;
     read(run, &inputs);
@@ -209,7 +222,7 @@ class Forward : public Elementwise {
 
 class ForwardWithGradient : public Elementwise {
  public:
-  using Elementwise::Elementwise;
+  explicit ForwardWithGradient(const Attributes& attributes) : Elementwise(attributes, false) {}
   void run(const Run& run) {
     Inputs inputs;
     read(run, &inputs);
@@ -225,7 +238,8 @@ class ForwardWithGradient : public Elementwise {
 
 class Gradient : public Elementwise {
  public:
-  using Elementwise::Elementwise;
+  explicit Gradient(const Attributes& attributes)
+      : Elementwise(attributes, attributes.string("reduction") == "none") {}
   void run(const Run& run) {
     Inputs inputs;
     read(run, &inputs);
@@ -258,11 +272,14 @@ class Record {
 // gradient * upstream; the gradient itself, uncopied, where upstream is 1.
 class Scale {
  public:
-  explicit Scale(const Attributes&) {}
+  explicit Scale(const Attributes& attributes) { check_accumulation(attributes); }
   void run(const Run& run) {
     Tensor gradient = run.input(0);
     const Tensor upstream = run.input(1);
     const TF_DataType dtype = TF_TensorType(gradient.get());
+    if (!dims_of(upstream.get()).empty())
+      throw invalid("the upstream gradient has shape " + text_of(dims_of(upstream.get())) +
+                    "; expected a scalar");
     const void* const factor = TF_TensorData(upstream.get());
     if (dtype == FASTLOSS_FLOAT64 ? *static_cast<const double*>(factor) == 1
                                   : *static_cast<const float*>(factor) == 1)

@@ -39,6 +39,14 @@ TF_DataType accumulation_type(TF_DataType dtype) {
   return dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
 }
 
+TF_DataType Attributes::type(const char* name) const {
+  const Status status(TF_NewStatus());
+  TF_DataType value = 0;
+  TF_OpKernelConstruction_GetAttrType(construction_, name, &value, status.get());
+  check(status);
+  return value;
+}
+
 int64_t Attributes::integer(const char* name) const {
   const Status status(TF_NewStatus());
   int64_t value = 0;

@@ -42,6 +42,7 @@ std::string text_of(const Dims& dims);
 class Attributes {
  public:
   explicit Attributes(TF_OpKernelConstruction* construction) : construction_(construction) {}
+  TF_DataType type(const char* name) const;
   int64_t integer(const char* name) const;
   std::vector<int64_t> integers(const char* name) const;
   std::string string(const char* name) const;

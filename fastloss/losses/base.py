@@ -117,9 +117,13 @@ def same_shape(term: Elementwise, y_true: Tensor, y_pred: Tensor) -> tuple[Tenso
     )
 
 
-def _float(x: TensorLike, dtype: tf.DType) -> Tensor:
+def _float(argument: str, x: TensorLike, dtype: tf.DType) -> Tensor:
     if not isinstance(x, tf.Tensor):
         x = tf.convert_to_tensor(x)
+    if x.dtype not in ops.LABEL_DTYPES:
+        raise ValueError(
+            f"{argument} has dtype {x.dtype.name}; expected a boolean, an integer or a float"
+        )
     return x if x.dtype == dtype else tf.cast(x, dtype)
 
 
@@ -128,10 +132,10 @@ def merged_weight(
 ) -> Tensor | None:
     """Weights and mask as one tensor; under a mean, masked entries do not count."""
     if sample_weight is not None:
-        sample_weight = _float(sample_weight, dtype)
+        sample_weight = _float("sample_weight", sample_weight, dtype)
     if mask is None:
         return sample_weight
-    mask = _float(mask, dtype)
+    mask = _float("mask", mask, dtype)
     if reduction in ("mean", "sum_over_batch_size"):
         total = tf.cast(tf.size(mask, tf.int64), dtype)
         valid = tf.reduce_sum(mask)
@@ -140,15 +144,6 @@ def merged_weight(
         return mask
     mask, sample_weight = same_rank(mask, sample_weight)
     return sample_weight * mask
-
-
-def _spreads_regularly(weight: list[int | None], rows: list[int | None]) -> bool:
-    """Whether the weights, read in order, each serve one run of rows, over and over."""
-    missing: list[int | None] = [1] * (len(rows) - len(weight))
-    kept = [w != 1 for w, row in zip(missing + weight, rows, strict=True) if row != 1]
-    first = kept.index(True) if True in kept else 0
-    last = len(kept) - kept[::-1].index(True) if True in kept else 0
-    return all(kept[first:last])
 
 
 def _broadcasts_to(weight: list[int | None], rows: list[int | None]) -> bool:
@@ -183,10 +178,10 @@ def _replicas() -> int:
 
 def rows(term: Elementwise, y_true: Tensor, y_pred: Tensor) -> Tensor:
     """One loss per row: the mean (or the loss's sum) over `term.axis`."""
+    y_true, y_pred = same_shape(term, y_true, y_pred)
     rank = len(y_pred.shape)
     if rank == 0:
         y_true, y_pred, rank = y_true[tf.newaxis], y_pred[tf.newaxis], 1
-    y_true, y_pred = same_shape(term, y_true, y_pred)
     column_weight = _column_weight(term, y_pred)
     arguments = (None, column_weight, "none", 1)
     if term.axis == -1 or term.axis == rank - 1:
@@ -205,7 +200,7 @@ def _column_weight(term: Elementwise, y_pred: Tensor) -> Tensor | None:
     if term.column_weight is None:
         return None
     dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
-    weight = _float(term.column_weight, dtype)
+    weight = _float("pos_weight", term.column_weight, dtype)
     classes = y_pred.shape[-1]
     if weight.shape.rank and (weight.shape.rank > 1 or weight.shape[0] not in (1, classes, None)):
         raise ValueError(
@@ -228,7 +223,7 @@ def scalar(
     y_true, y_pred = same_shape(term, y_true, y_pred)
     weight = merged_weight(sample_weight, mask, reduction, dtype)
     replicas = _replicas() if reduction in MEANS else 1
-    if reduction in _REDUCTIONS and _fits_one_walk(term, y_pred, weight, reduction):
+    if reduction in _REDUCTIONS and _fits_one_walk(term, y_pred, weight):
         if weight is not None and len(weight.shape) > len(y_pred.shape) - 1:
             weight = tf.squeeze(weight, -1)
         elif weight is not None and _gains_dimension(weight, y_pred):
@@ -252,9 +247,7 @@ def _gains_dimension(weight: Tensor, y_pred: Tensor) -> bool:
     return row_shape.rank == weight.shape.rank + 1 and row_shape[-1] == 1
 
 
-def _fits_one_walk(
-    term: Elementwise, y_pred: Tensor, weight: Tensor | None, reduction: str
-) -> bool:
+def _fits_one_walk(term: Elementwise, y_pred: Tensor, weight: Tensor | None) -> bool:
     """Whether the kernel's reduction is Keras's here; else TensorFlow reduces after it."""
     rank = len(y_pred.shape)
     row_shape = y_pred.shape[:-1].as_list()
@@ -269,9 +262,7 @@ def _fits_one_walk(
         shape = shape[:-1]
     elif _gains_dimension(weight, y_pred):
         shape = [*shape, 1]
-    return _broadcasts_to(shape, row_shape) and (
-        reduction != "mean_with_sample_weight" or _spreads_regularly(shape, row_shape)
-    )
+    return _broadcasts_to(shape, row_shape)
 
 
 class ElementwiseLoss(keras.losses.Loss):
@@ -315,7 +306,7 @@ class ElementwiseLoss(keras.losses.Loss):
 def evaluate(
     term: Elementwise, y_true: TensorLike, y_pred: Tensor, adjust_rank: bool = True
 ) -> Tensor:
-    """One loss per row, for the functions."""
+    """One loss per row, for the functions; Keras adjusts ranks in some of them only."""
     y_true = label(y_true)
     if adjust_rank:
         y_true, y_pred = same_rank(y_true, y_pred)

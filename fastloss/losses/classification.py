@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fastloss.losses.base import (
@@ -35,7 +36,7 @@ def hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("hinge"), y_true, prediction(y_pred))
+    return evaluate(Elementwise("hinge"), y_true, prediction(y_pred), adjust_rank=False)
 
 
 @serializable
@@ -83,7 +84,7 @@ def squared_hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("squared_hinge"), y_true, prediction(y_pred))
+    return evaluate(Elementwise("squared_hinge"), y_true, prediction(y_pred), adjust_rank=False)
 
 
 @serializable
@@ -140,12 +141,14 @@ def _smoothing(label_smoothing: float) -> float:
 
 
 def _positive_weight(pos_weight: Any) -> Any:
-    if pos_weight is None or tf.is_tensor(pos_weight):
+    """One number per class as a tuple; a symbolic tensor as it is."""
+    if pos_weight is None or (tf.is_tensor(pos_weight) and not hasattr(pos_weight, "numpy")):
         return pos_weight
-    values = [pos_weight] if isinstance(pos_weight, (int, float)) else list(pos_weight)
-    for value in values:
-        checked("pos_weight", value, 0, math.inf, "positive numbers")
-    return tuple(float(value) for value in values)
+    expected = "one positive number, or one for each class"
+    weights = np.asarray(pos_weight)
+    if weights.ndim > 1 or weights.dtype.kind not in "biuf":
+        raise ValueError(f"pos_weight is {pos_weight!r}; expected {expected}")
+    return tuple(checked("pos_weight", x, 0, math.inf, expected) for x in weights.reshape(-1))
 
 
 def _binary_crossentropy(
@@ -196,7 +199,7 @@ def binary_crossentropy(
         axis,
         _positive_weight(pos_weight),
     )
-    return evaluate(term, y_true, y_pred)
+    return evaluate(term, y_true, y_pred, adjust_rank=False)
 
 
 @serializable
@@ -255,7 +258,7 @@ class BinaryCrossentropy(ElementwiseLoss):
             "axis": self.axis,
         }
         if self.pos_weight is not None:
-            config["pos_weight"] = [float(value) for value in self.pos_weight]
+            config["pos_weight"] = list(self.pos_weight)
         return config
 
 
@@ -324,7 +327,7 @@ def binary_focal_crossentropy(
         _smoothing(label_smoothing),
         axis,
     )
-    return evaluate(term, y_true, y_pred)
+    return evaluate(term, y_true, y_pred, adjust_rank=False)
 
 
 @serializable

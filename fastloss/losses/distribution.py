@@ -82,7 +82,12 @@ def poisson(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(Elementwise("poisson", (keras.config.epsilon(),)), y_true, prediction(y_pred))
+    return evaluate(
+        Elementwise("poisson", (keras.config.epsilon(),)),
+        y_true,
+        prediction(y_pred),
+        adjust_rank=False,
+    )
 
 
 @serializable
