@@ -8,7 +8,8 @@ namespace fastloss {
 // Loops over a tile run over whole vectors only, so that an element's result does not depend on
 // where it stands: the driver pads every tile to a multiple of this.
 constexpr int64_t kLanes = 64;
-constexpr int64_t kTile = 1024;
+// Small enough for the buffers of two hyperthreads to share one L1 cache.
+constexpr int64_t kTile = 512;
 
 // value, gradient = value[i], slope[i] * scale for T = float or double; `column` and the outputs
 // may be null; `count` is a multiple of kLanes.
