@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -278,6 +279,8 @@ def run_python(source: str, **environment: str) -> str:
     """The output of a program in a process of its own; an AssertionError if it fails."""
     done = subprocess.run(
         [sys.executable, "-c", source],
+        # Python looks in the working folder first, and the source tree has no library.
+        cwd=tempfile.gettempdir(),
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

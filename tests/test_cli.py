@@ -131,7 +131,7 @@ def test_demo_trains_prints_a_table_and_writes_a_picture(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     for words in (
-        "curves differ at most, first epoch",
+        "curves differ by, first epoch",
         "loss alone, forward + backward",
         "whole step",
         "peak memory",

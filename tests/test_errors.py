@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tempfile
 import textwrap
 import warnings
 
@@ -341,6 +342,7 @@ def answers():
     while calls:
         done = subprocess.run(
             [sys.executable, "-c", f"CALLS = {calls!r}\n{PROGRAM}"],
+            cwd=tempfile.gettempdir(),
             capture_output=True,
             text=True,
             timeout=300,

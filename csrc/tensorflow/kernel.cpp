@@ -3,8 +3,8 @@
 namespace fastloss {
 namespace {
 
-// Below it TensorFlow's allocator has warm memory at hand.
-constexpr int64_t kRecycledBytes = int64_t(1) << 20;
+// Below it TensorFlow's allocator has warm memory at hand, and huge pages would be half empty.
+constexpr int64_t kRecycledBytes = int64_t(4) << 20;
 
 }  // namespace
 

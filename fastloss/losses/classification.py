@@ -141,14 +141,15 @@ def _smoothing(label_smoothing: float) -> float:
 
 
 def _positive_weight(pos_weight: Any) -> Any:
-    """One number per class as a tuple; a symbolic tensor as it is."""
+    """The weights, checked where they are known: a tensor as it is, numbers as a tuple."""
     if pos_weight is None or (tf.is_tensor(pos_weight) and not hasattr(pos_weight, "numpy")):
         return pos_weight
     expected = "one positive number, or one for each class"
     weights = np.asarray(pos_weight)
     if weights.ndim > 1 or weights.dtype.kind not in "biuf":
         raise ValueError(f"pos_weight is {pos_weight!r}; expected {expected}")
-    return tuple(checked("pos_weight", x, 0, math.inf, expected) for x in weights.reshape(-1))
+    numbers = tuple(checked("pos_weight", x, 0, math.inf, expected) for x in weights.reshape(-1))
+    return pos_weight if tf.is_tensor(pos_weight) else numbers
 
 
 def _binary_crossentropy(
@@ -258,7 +259,7 @@ class BinaryCrossentropy(ElementwiseLoss):
             "axis": self.axis,
         }
         if self.pos_weight is not None:
-            config["pos_weight"] = list(self.pos_weight)
+            config["pos_weight"] = np.asarray(self.pos_weight, float).reshape(-1).tolist()
         return config
 
 
