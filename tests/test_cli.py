@@ -36,6 +36,12 @@ def start(*arguments: str, folder: Path, code: str | None = None) -> subprocess.
     )
 
 
+def noise(done: subprocess.CompletedProcess) -> list[str]:
+    """What was said on stderr, but for what XLA of TensorFlow 2.16 logs at any level."""
+    xla = ("WARNING: All log messages before absl", "I0000 ")
+    return [line for line in done.stderr.splitlines() if not line.startswith(xla)]
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -139,7 +145,7 @@ def test_demo_trains_prints_a_table_and_writes_a_picture(tmp_path: Path) -> None
     ):
         assert words in done.stdout
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(PNG)
-    assert done.stderr == ""
+    assert noise(done) == []
 
 
 def test_bench_prints_a_table_and_writes_csv_and_picture(tmp_path: Path) -> None:
@@ -173,4 +179,4 @@ def test_bench_prints_a_table_and_writes_csv_and_picture(tmp_path: Path) -> None
         assert int(row["bytes"]) == 3 * 8 * 4 * 4
         assert float(row["ms_median"]) > 0
         assert row["tensorflow"] and row["keras"] and row["fastloss"] and row["machine"]
-    assert done.stderr == ""
+    assert noise(done) == []
