@@ -256,7 +256,7 @@ def curve_difference(
     theirs = np.asarray(trainings[KERAS].losses[:steps])
     ours = np.asarray(trainings[OURS].losses[:steps])
     apart = np.abs(ours - theirs)
-    return float(apart.max()), float((apart / np.abs(theirs)).max())
+    return float(np.max(apart)), float(np.max(apart / np.abs(theirs)))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -214,7 +214,7 @@ def _bounds(
     if atol is None:
         finite = abs(expected[np.isfinite(expected)])
         tiny = 2 * float(np.finfo("float16").smallest_subnormal) if dtype == tf.float16 else 0.0
-        atol = share * float(finite.max(initial=0)) + tiny
+        atol = share * float(np.max(finite, initial=0)) + tiny
     return atol + (share if rtol is None else rtol) * abs(expected)
 
 
