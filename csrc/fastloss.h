@@ -85,6 +85,52 @@ FASTLOSS_API int fastloss_elementwise_in_place(const char* loss);
  */
 FASTLOSS_API const char* fastloss_elementwise_losses(void);
 
+/* Rows of classes: predictions (outer, classes, inner), row-major; row o * inner + i is [o, :, i].
+ * The accumulation type is float64 for float64 predictions, else float32. */
+typedef struct fastloss_rowwise {
+  const char* loss; /* "categorical_crossentropy" ... as in csrc/losses/rowwise.h */
+  const double* parameters;
+  int32_t parameter_count;
+  int32_t reduction; /* fastloss_reduction; ignored rows count in neither mean */
+  int32_t replicas;  /* at least 1 */
+  int32_t y_true_dtype;
+  int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
+  int64_t outer, classes, inner;
+  const void* y_true; /* of a sparse loss (outer, inner), else as the predictions */
+  const void* y_pred;
+  /* As in fastloss_elementwise. */
+  const void* weight;
+  int64_t weight_count, weight_repeat, weight_expansion;
+  /* (classes,), accumulation type, may be NULL: each class's label is multiplied by its weight. */
+  const void* class_weight;
+  double
+      label_smoothing;  /* labels become (1 - label_smoothing) label + label_smoothing / classes */
+  double temperature;   /* logits are divided by it; 1 for none */
+  double logit_softcap; /* logits become cap tanh(logit / cap) before that; 0 for none */
+  double z_loss;        /* z_loss log_sum_exp^2 is added to each row */
+  int32_t ignores;      /* 1 if ignore_class counts */
+  /* Rows of this label have no loss and no gradient; of label rows, those that are 0 outside of
+   * this class. */
+  int64_t ignore_class;
+  fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
+  void* parallel_context;
+} fastloss_rowwise;
+
+/* loss: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * gradient: NULL, or like y_pred, the gradient of the scalar loss; may be y_pred itself.
+ * log_sum_exp: NULL, or (rows,), accumulation type; of a loss from logits.
+ * hit: NULL, or (rows,): 1 where the label is the first of the largest predictions.
+ * Fails for a sparse label that is neither a class nor ignored. */
+FASTLOSS_API int fastloss_rowwise_forward(const fastloss_rowwise* call, void* loss, void* gradient,
+                                          void* log_sum_exp, uint8_t* hit);
+
+/* upstream: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type. */
+FASTLOSS_API int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream,
+                                           void* gradient);
+
+/* As fastloss_elementwise_losses. */
+FASTLOSS_API const char* fastloss_rowwise_losses(void);
+
 /* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */
 FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradient,
                                 const void* upstream, void* scaled,

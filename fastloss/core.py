@@ -20,7 +20,7 @@ _DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 def library() -> ctypes.CDLL:
     """The loaded library; an OSError names the file where it cannot be loaded."""
     lib = ctypes.CDLL(str(LIBRARY))
-    for name in ("isa", "isas", "error", "version", "elementwise_losses"):
+    for name in ("isa", "isas", "error", "version", "elementwise_losses", "rowwise_losses"):
         getattr(lib, f"fastloss_{name}").restype = ctypes.c_char_p
     lib.fastloss_trim.restype = ctypes.c_int64
     return lib
@@ -74,13 +74,22 @@ def trim() -> int:
     return library().fastloss_trim()
 
 
-def elementwise_losses() -> dict[str, tuple[str, ...]]:
-    """The elementwise losses of the library and the names of their parameters."""
+def _signatures(text: bytes) -> dict[str, tuple[str, ...]]:
     losses = {}
-    for entry in library().fastloss_elementwise_losses().decode().split():
+    for entry in text.decode().split():
         name, _, parameters = entry.rstrip(")").partition("(")
         losses[name] = tuple(filter(None, parameters.split(",")))
     return losses
+
+
+def elementwise_losses() -> dict[str, tuple[str, ...]]:
+    """The elementwise losses of the library and the names of their parameters."""
+    return _signatures(library().fastloss_elementwise_losses())
+
+
+def rowwise_losses() -> dict[str, tuple[str, ...]]:
+    """The rowwise losses of the library and the names of their parameters."""
+    return _signatures(library().fastloss_rowwise_losses())
 
 
 def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str = "") -> np.ndarray:
@@ -141,6 +150,38 @@ class ElementwiseCall(ctypes.Structure):
         ("weight_expansion", ctypes.c_int64),
         ("column_weight", ctypes.c_void_p),
         ("column_weight_count", ctypes.c_int64),
+        ("parallel_for", ctypes.c_void_p),
+        ("parallel_context", ctypes.c_void_p),
+    ]
+
+
+class RowwiseCall(ctypes.Structure):
+    """`struct fastloss_rowwise` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("loss", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(ctypes.c_double)),
+        ("parameter_count", ctypes.c_int32),
+        ("reduction", ctypes.c_int32),
+        ("replicas", ctypes.c_int32),
+        ("y_true_dtype", ctypes.c_int32),
+        ("y_pred_dtype", ctypes.c_int32),
+        ("outer", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("y_true", ctypes.c_void_p),
+        ("y_pred", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("weight_count", ctypes.c_int64),
+        ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
+        ("class_weight", ctypes.c_void_p),
+        ("label_smoothing", ctypes.c_double),
+        ("temperature", ctypes.c_double),
+        ("logit_softcap", ctypes.c_double),
+        ("z_loss", ctypes.c_double),
+        ("ignores", ctypes.c_int32),
+        ("ignore_class", ctypes.c_int64),
         ("parallel_for", ctypes.c_void_p),
         ("parallel_context", ctypes.c_void_p),
     ]

@@ -2,32 +2,18 @@
 // depend on the shape alone, so that the bits of a result do not depend on the number of threads.
 #include "../losses/elementwise.h"
 
-#include <algorithm>
 #include <atomic>
-#include <cstring>
-#include <string>
 #include <vector>
 
 #include "../fastloss.h"
 #include "error.h"
-#include "parallel.h"
 #include "tile.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "walk.h"
 
 namespace fastloss {
 namespace {
 
-constexpr int64_t kPiece = int64_t(1) << 16;
-// A gradient that outgrows the last-level cache is written past it.
-constexpr int64_t kStreamBytes = int64_t(16) << 20;
-constexpr int kMaxParameters = 8;
-
-struct Loss {
-  const char* name;
-  const char* parameters;
+struct Loss : LossEntry {
   bool mean;    // a row's values are averaged, else added
   bool binary;  // labels that are all 0 or 1 mean -1 or 1
 };
@@ -37,80 +23,8 @@ struct Loss {
 #define FASTLOSS_LABELS_any false
 #define FASTLOSS_LABELS_binary true
 #define FASTLOSS_ENTRY(NAME, ROWS, LABELS, ...) \
-  {#NAME, #__VA_ARGS__, FASTLOSS_ROWS_##ROWS, FASTLOSS_LABELS_##LABELS},
+  {{#NAME, #__VA_ARGS__}, FASTLOSS_ROWS_##ROWS, FASTLOSS_LABELS_##LABELS},
 constexpr Loss kLosses[] = {FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ENTRY)};
-
-const Loss* find_loss(const char* name) {
-  for (const Loss& loss : kLosses)
-    if (!std::strcmp(loss.name, name)) return &loss;
-  return nullptr;
-}
-
-int parameter_count(const Loss& loss) {
-  if (!*loss.parameters) return 0;
-  return 1 + int(std::count(loss.parameters, loss.parameters + std::strlen(loss.parameters), ','));
-}
-
-int64_t dtype_size(int32_t dtype) {
-  switch (dtype) {
-    case FASTLOSS_INT8:
-    case FASTLOSS_UINT8:
-    case FASTLOSS_BOOL:
-      return 1;
-    case FASTLOSS_INT16:
-    case FASTLOSS_UINT16:
-    case FASTLOSS_FLOAT16:
-    case FASTLOSS_BFLOAT16:
-      return 2;
-    case FASTLOSS_INT32:
-    case FASTLOSS_UINT32:
-    case FASTLOSS_FLOAT32:
-      return 4;
-    case FASTLOSS_INT64:
-    case FASTLOSS_UINT64:
-    case FASTLOSS_FLOAT64:
-      return 8;
-  }
-  return 0;
-}
-
-template <class T>
-constexpr int32_t dtype_of();
-template <>
-constexpr int32_t dtype_of<float>() {
-  return FASTLOSS_FLOAT32;
-}
-template <>
-constexpr int32_t dtype_of<double>() {
-  return FASTLOSS_FLOAT64;
-}
-
-int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
-
-// One number for each run of `repeat` elements, starting again after `count` numbers.
-template <class T>
-struct Pattern {
-  const T* data = nullptr;
-  int64_t count = 0, repeat = 1;
-
-  template <class Put>
-  void visit(int64_t begin, int64_t size, const Put& put) const {
-    for (int64_t i = 0; i < size;) {
-      const int64_t element = begin + i;
-      const int64_t index = element / repeat % count;
-      if (repeat == 1) {
-        const int64_t run = std::min(size - i, count - index);
-        for (int64_t k = 0; k < run; ++k) put(i + k, data[index + k]);
-        i += run;
-      } else {
-        const int64_t run = std::min(size - i, repeat - element % repeat);
-        const T value = data[index];
-        for (int64_t k = 0; k < run; ++k) put(i + k, value);
-        i += run;
-      }
-    }
-  }
-};
 
 template <class T>
 class Walk {
@@ -153,7 +67,7 @@ class Walk {
     else
       gradient_scale_ *= *upstream;
     with_binary_guess([&] {
-      parallel_pieces(ceil_div(elements_, kPiece), [&](int64_t piece) {
+      each_piece(ceil_div(elements_, kPiece), [&](int64_t piece) {
         each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), false,
                   [](const T*, int64_t) {});
       });
@@ -193,20 +107,14 @@ class Walk {
   }
 
   template <class Piece>
-  void parallel_pieces(int64_t pieces, const Piece& piece) {
-    if (!pieces) return;
-    parallel(call_.parallel_for, call_.parallel_context, pieces, [&](int64_t index) {
-      piece(index);
-#if defined(__SSE2__)
-      if (stream_) _mm_sfence();
-#endif
-    });
+  void each_piece(int64_t pieces, const Piece& piece) {
+    parallel_pieces(call_.parallel_for, call_.parallel_context, pieces, stream_, piece);
   }
 
   double total() {
     const int64_t pieces = ceil_div(elements_, kPiece);
     std::vector<double> partial(pieces);
-    parallel_pieces(pieces, [&](int64_t piece) {
+    each_piece(pieces, [&](int64_t piece) {
       double sum = 0;
       each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), true,
                 [&](const T* value, int64_t n) { sum += double(ops_.sum(value, n)); });
@@ -227,7 +135,7 @@ class Walk {
     }
     if (columns <= kPiece) {
       const int64_t rows_per_piece = kPiece / columns;
-      parallel_pieces(ceil_div(call_.rows, rows_per_piece), [&](int64_t piece) {
+      each_piece(ceil_div(call_.rows, rows_per_piece), [&](int64_t piece) {
         const int64_t first = piece * rows_per_piece;
         const int64_t last = std::min(call_.rows, first + rows_per_piece);
         const int64_t rows_per_tile = std::max<int64_t>(1, kTile / columns);
@@ -248,7 +156,7 @@ class Walk {
     }
     const int64_t chunks = ceil_div(columns, kPiece);
     std::vector<double> partial(call_.rows * chunks);
-    parallel_pieces(call_.rows * chunks, [&](int64_t piece) {
+    each_piece(call_.rows * chunks, [&](int64_t piece) {
       const int64_t begin = piece / chunks * columns + piece % chunks * kPiece;
       const int64_t end = std::min(begin + kPiece, (piece / chunks + 1) * columns);
       double sum = 0;
@@ -331,17 +239,16 @@ class Walk {
 };
 
 const Loss* check(const fastloss_elementwise& call) {
-  const Loss* loss = find_loss(call.loss);
+  const Loss* loss = find_loss(kLosses, call.loss);
   if (!loss) {
     fail("loss '%s' is unknown; the elementwise losses are: %s", call.loss,
          fastloss_elementwise_losses());
-  } else if (call.parameter_count != parameter_count(*loss)) {
-    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, parameter_count(*loss),
+  } else if (call.parameter_count != loss->parameter_count()) {
+    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
          loss->parameters, call.parameter_count);
   } else if (!dtype_size(call.y_true_dtype)) {
     fail("y_true has dtype code %d; expected a boolean, an integer or a float", call.y_true_dtype);
-  } else if (call.y_pred_dtype != FASTLOSS_FLOAT16 && call.y_pred_dtype != FASTLOSS_BFLOAT16 &&
-             call.y_pred_dtype != FASTLOSS_FLOAT32 && call.y_pred_dtype != FASTLOSS_FLOAT64) {
+  } else if (!is_prediction_dtype(call.y_pred_dtype)) {
     fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
          call.y_pred_dtype);
   } else if (call.rows < 0 || call.columns < 0 || call.replicas < 1) {
@@ -362,7 +269,7 @@ void scale(int32_t dtype, int64_t count, const char* gradient, T upstream, char*
   const int64_t size = dtype_size(dtype);
   const bool stream = scaled != gradient && count * size >= kStreamBytes;
   if (!count) return;
-  parallel(parallel_for, context, ceil_div(count, kPiece), [&](int64_t piece) {
+  parallel_pieces(parallel_for, context, ceil_div(count, kPiece), stream, [&](int64_t piece) {
     alignas(64) T tile[kTile];
     const int64_t end = std::min(count, (piece + 1) * kPiece);
     for (int64_t i = piece * kPiece; i < end; i += kTile) {
@@ -371,9 +278,6 @@ void scale(int32_t dtype, int64_t count, const char* gradient, T upstream, char*
       ops.scale(upstream, tile, tile, n);
       ops.store(dtype, tile, scaled + i * size, n, stream);
     }
-#if defined(__SSE2__)
-    if (stream) _mm_sfence();
-#endif
   });
 }
 
@@ -410,20 +314,12 @@ int fastloss_elementwise_backward(const fastloss_elementwise* call, const void* 
 }
 
 int fastloss_elementwise_in_place(const char* loss) {
-  const fastloss::Loss* entry = fastloss::find_loss(loss);
+  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
   return entry && !entry->binary;
 }
 
 const char* fastloss_elementwise_losses(void) {
-  static const std::string names = [] {
-    std::string text;
-    for (const fastloss::Loss& loss : fastloss::kLosses) {
-      std::string parameters = loss.parameters;
-      parameters.erase(std::remove(parameters.begin(), parameters.end(), ' '), parameters.end());
-      text += (text.empty() ? "" : " ") + std::string(loss.name) + "(" + parameters + ")";
-    }
-    return text;
-  }();
+  static const std::string names = fastloss::names_of(fastloss::kLosses);
   return names.c_str();
 }
 
@@ -448,13 +344,10 @@ int fastloss_copy(int64_t bytes, const void* from, void* to) {
   constexpr int64_t kBytes = kPiece * int64_t(sizeof(float));
   const auto copy = isa().f32.copy;
   if (bytes <= 0) return 0;
-  parallel(nullptr, nullptr, ceil_div(bytes, kBytes), [&](int64_t piece) {
+  const bool stream = bytes >= kStreamBytes;
+  parallel_pieces(nullptr, nullptr, ceil_div(bytes, kBytes), stream, [&](int64_t piece) {
     const int64_t begin = piece * kBytes, n = std::min(kBytes, bytes - begin);
-    copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n,
-         bytes >= kStreamBytes);
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
+    copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n, stream);
   });
   return 0;
 }

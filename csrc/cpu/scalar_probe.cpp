@@ -5,6 +5,7 @@ namespace fastloss {
 namespace FASTLOSS_ISA {
 namespace {
 
+using detail::exp_flushed;
 using Loop = void (*)(const void* x, const void* y, void* out, long long n);
 
 // Function wraps one of the functions in a type, as a template cannot be an argument.
@@ -31,6 +32,7 @@ void loop(const void* x, const void* y, void* out, long long n) {
     }                                                                     \
   };
 FASTLOSS_UNARY(exp)
+FASTLOSS_UNARY(exp_flushed)
 FASTLOSS_UNARY(expm1)
 FASTLOSS_UNARY(log)
 FASTLOSS_UNARY(log1p)
@@ -51,10 +53,11 @@ struct Entry {
 
 #define FASTLOSS_ENTRY(name) {#name, loop<float, Probe_##name>, loop<double, Probe_##name>}
 constexpr Entry kEntries[] = {
-    FASTLOSS_ENTRY(exp),      FASTLOSS_ENTRY(expm1),       FASTLOSS_ENTRY(log),
-    FASTLOSS_ENTRY(log1p),    FASTLOSS_ENTRY(tanh),        FASTLOSS_ENTRY(sigmoid),
-    FASTLOSS_ENTRY(softplus), FASTLOSS_ENTRY(log_sigmoid), FASTLOSS_ENTRY(abs),
-    FASTLOSS_ENTRY(pow),      FASTLOSS_ENTRY(min),         FASTLOSS_ENTRY(max),
+    FASTLOSS_ENTRY(exp),     FASTLOSS_ENTRY(exp_flushed), FASTLOSS_ENTRY(expm1),
+    FASTLOSS_ENTRY(log),     FASTLOSS_ENTRY(log1p),       FASTLOSS_ENTRY(tanh),
+    FASTLOSS_ENTRY(sigmoid), FASTLOSS_ENTRY(softplus),    FASTLOSS_ENTRY(log_sigmoid),
+    FASTLOSS_ENTRY(abs),     FASTLOSS_ENTRY(pow),         FASTLOSS_ENTRY(min),
+    FASTLOSS_ENTRY(max),
 };
 
 }  // namespace

@@ -243,10 +243,17 @@ constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>,    multiply<T>, scale<T
 bool scalar_probe(const char* function, bool is_double, const void* x, const void* y, void* out,
                   long long count);
 
+extern const RowOps<float> kRowOpsFloat;
+extern const RowOps<double> kRowOpsDouble;
 extern const Isa kIsa;
 #define FASTLOSS_TEXT_(x) #x
 #define FASTLOSS_TEXT(x) FASTLOSS_TEXT_(x)
-const Isa kIsa = {FASTLOSS_TEXT(FASTLOSS_ISA), kOps<float>, kOps<double>, scalar_probe};
+const Isa kIsa = {FASTLOSS_TEXT(FASTLOSS_ISA),
+                  kOps<float>,
+                  kOps<double>,
+                  &kRowOpsFloat,
+                  &kRowOpsDouble,
+                  scalar_probe};
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

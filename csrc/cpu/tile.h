@@ -41,10 +41,15 @@ struct TileOps {
   bool (*binary)(const T* x, int64_t count);
 };
 
+template <class T>
+struct RowOps;
+
 struct Isa {
   const char* name;
   TileOps<float> f32;
   TileOps<double> f64;
+  const RowOps<float>* rows_f32;
+  const RowOps<double>* rows_f64;
   bool (*scalar_probe)(const char* function, bool is_double, const void* x, const void* y,
                        void* out, long long count);
 

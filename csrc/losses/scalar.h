@@ -31,13 +31,15 @@ struct Format<float> {
   static constexpr Bits kHeadMask = 0xfffff000u;
   static constexpr float kInfinity = __builtin_inff();
   static constexpr float kNan = __builtin_nanf("");
-  static constexpr float kMinNormal = 0x1p-126f;
+  static constexpr float kMinNormal = 0x1p-126f, kLowest = -0x1.fffffep127f;
   // Adding it rounds to an integer n and leaves n + 2 * kBias in the low bits of the sum.
   static constexpr float kRound = 0x1.8p23f + 254;
   // Below it log1p and expm1 are the identity.
   static constexpr float kTiny = 0x1p-25f;
   // exp is 0 below and infinite above.
   static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;
+  // exp is a normal number down to here.
+  static constexpr float kExpNormal = -87.0f;
   // exp2 is 0 or infinite beyond, and exp_scaled right up to it.
   static constexpr float kExp2Bound = 200.0f;
   static constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
@@ -58,10 +60,11 @@ struct Format<double> {
   static constexpr Bits kHeadMask = 0xfffffffff8000000u;
   static constexpr double kInfinity = __builtin_inf();
   static constexpr double kNan = __builtin_nan("");
-  static constexpr double kMinNormal = 0x1p-1022;
+  static constexpr double kMinNormal = 0x1p-1022, kLowest = -0x1.fffffffffffffp1023;
   static constexpr double kRound = 0x1.8p52 + 2046;
   static constexpr double kTiny = 0x1p-54;
   static constexpr double kExpLow = -746.0, kExpHigh = 710.0;
+  static constexpr double kExpNormal = -708.0;
   static constexpr double kExp2Bound = 1500.0;
   static constexpr double kLog2e = 1.4426950408889634074, kLn2 = 0.69314718055994530942;
   static constexpr double kLog2Scale = 0.96179669392597560491;
@@ -88,6 +91,9 @@ template <class T>
 FASTLOSS_INLINE bool is_nan(T x) {
   return x != x;
 }
+
+FASTLOSS_INLINE float sqrt(float x) { return __builtin_sqrtf(x); }
+FASTLOSS_INLINE double sqrt(double x) { return __builtin_sqrt(x); }
 
 // Clears the sign, of NaN too.
 template <class T>
@@ -201,6 +207,19 @@ template <class T>
 FASTLOSS_INLINE T exp_bounded(T x) {
   auto [r, bits] = reduce_exp(x);
   return zero_unless(!(x < Format<T>::kExpLow), exp_scaled(r, bits));
+}
+
+// exp of a number that is not above 0, with 0 for what would be less than exp(kExpNormal): a share
+// of a row, for which subnormals do not pay.
+template <class T>
+FASTLOSS_INLINE T exp_flushed(T x) {
+  using F = Format<T>;
+  constexpr T kRound = F::kRound - T(F::kBias);
+  T shifted = x * F::kLog2e + kRound;
+  T n = shifted - kRound;
+  T r = (x - n * F::kLn2Head) - n * F::kLn2Tail;
+  T power = from_bits<T>(to_bits(shifted) << F::kFraction);
+  return zero_unless(!(x < F::kExpNormal), power + power * exp_minus_one(r));
 }
 
 // expm1 of a number that is not above kExpHigh, but for the sign of zero and for subnormals.

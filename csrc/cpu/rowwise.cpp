@@ -1,0 +1,899 @@
+// The driver of the rowwise pattern. A long row is walked chunk by chunk, its classes being the
+// lanes; short rows, and rows whose classes lie apart in memory, go kRowLanes abreast. Either way a
+// row that fits the caches is read from memory once, and its bits do not depend on other rows.
+#include "../losses/rowwise.h"
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../fastloss.h"
+#include "error.h"
+#include "row_tile.h"
+#include "tile.h"
+#include "walk.h"
+
+namespace fastloss {
+namespace {
+
+struct Loss : LossEntry {
+  bool sparse;
+};
+
+#define FASTLOSS_LABELS_dense false
+#define FASTLOSS_LABELS_sparse true
+#define FASTLOSS_ENTRY(NAME, LABELS, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_LABELS_##LABELS},
+constexpr Loss kLosses[] = {FASTLOSS_ROWWISE_LOSSES(FASTLOSS_ENTRY)};
+
+// Rows of fewer classes go abreast.
+constexpr int64_t kShortRow = 96;
+// The exponentials of a longer row are taken twice, as keeping them would cost as much memory
+// traffic as the row.
+constexpr int64_t kKeptRow = int64_t(1) << 19;
+constexpr int64_t kNoRow = std::numeric_limits<int64_t>::max();
+
+// Buffers of a thread, kept from piece to piece.
+class Scratch {
+ public:
+  explicit Scratch(int64_t bytes) {
+    if (int64_t(lines().size() * sizeof(Line)) < bytes) lines().resize(bytes / sizeof(Line) + 1);
+  }
+  template <class T>
+  T* take(int64_t count) {
+    T* const taken = reinterpret_cast<T*>(lines().data() + used_);
+    used_ += ceil_div(count * int64_t(sizeof(T)), sizeof(Line));
+    return taken;
+  }
+
+ private:
+  struct alignas(64) Line {
+    Line() {}  // leaves the bytes as they are
+    char bytes[64];
+  };
+  static std::vector<Line>& lines() {
+    static thread_local std::vector<Line> lines;
+    return lines;
+  }
+  int64_t used_ = 0;
+};
+
+int64_t integer_at(int32_t dtype, const void* data, int64_t i) {
+  switch (dtype) {
+    case FASTLOSS_INT8:
+      return static_cast<const int8_t*>(data)[i];
+    case FASTLOSS_UINT8:
+    case FASTLOSS_BOOL:
+      return static_cast<const uint8_t*>(data)[i];
+    case FASTLOSS_INT16:
+      return static_cast<const int16_t*>(data)[i];
+    case FASTLOSS_UINT16:
+      return static_cast<const uint16_t*>(data)[i];
+    case FASTLOSS_INT32:
+      return static_cast<const int32_t*>(data)[i];
+    case FASTLOSS_UINT32:
+      return static_cast<const uint32_t*>(data)[i];
+    case FASTLOSS_INT64:
+      return static_cast<const int64_t*>(data)[i];
+    case FASTLOSS_UINT64: {
+      const uint64_t label = static_cast<const uint64_t*>(data)[i];
+      return label > uint64_t(std::numeric_limits<int64_t>::max()) ? -1 : int64_t(label);
+    }
+  }
+  double label;
+  isa().f64.load(dtype, static_cast<const char*>(data) + i * dtype_size(dtype), &label, 1);
+  return label > -0x1p62 && label < 0x1p62 ? int64_t(label) : std::numeric_limits<int64_t>::min();
+}
+
+template <class T>
+const RowOps<T>& row_ops();
+template <>
+const RowOps<float>& row_ops<float>() {
+  return *isa().rows_f32;
+}
+template <>
+const RowOps<double>& row_ops<double>() {
+  return *isa().rows_f64;
+}
+
+template <class T>
+void fill(Lanes<T>* lanes, T value) {
+  std::fill(lanes->lane, lanes->lane + kRowLanes, value);
+}
+
+// One of the two matrices.
+template <class T>
+struct Side {
+  const char* data;
+  int32_t dtype;
+  int64_t size;
+  Row kind;
+  T pad;
+};
+
+// What is known of a row before its classes are looked at.
+template <class T>
+struct RowTask {
+  int64_t label;
+  bool skipped;  // ignored, or with a label out of range: no loss, no gradient
+  T weight;      // of the loss
+  T scale;       // of the gradient
+};
+
+template <class T>
+class Walk {
+ public:
+  Walk(const fastloss_rowwise& call, const Loss& loss)
+      : call_(call),
+        ops_(isa().ops<T>()),
+        row_ops_(fastloss::row_ops<T>()),
+        loops_(row_ops_.find(call.loss, call.parameters)),
+        join_two_(fastloss::row_ops<double>().find(call.loss, call.parameters).dense.join_two),
+        rows_(call.outer * call.inner),
+        sparse_(loss.sparse),
+        picks_(loops_.sparse.pick && call.label_smoothing == 0),
+        softened_(loops_.prediction == Row::logits &&
+                  (call.temperature != 1 || call.logit_softcap != 0)),
+        prediction_{static_cast<const char*>(call.y_pred), call.y_pred_dtype,
+                    dtype_size(call.y_pred_dtype), loops_.prediction, loops_.dense.pad_prediction},
+        label_{static_cast<const char*>(call.y_true), call.y_true_dtype,
+               dtype_size(call.y_true_dtype), loops_.label, loops_.dense.pad_label},
+        class_weight_(static_cast<const T*>(call.class_weight)) {
+    if (call.weight && call.weight_count)
+      weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
+  }
+
+  // Whether every label that was met is a class.
+  int forward(T* loss, void* gradient, T* log_sum_exp, uint8_t* hit) {
+    log_sum_exp_ = log_sum_exp;
+    hit_ = hit;
+    find_ignored();
+    const double factor = reduction_factor();
+    gradient_scale_ = T(factor);
+    const bool each = call_.reduction == FASTLOSS_NONE;
+    const double total = walk(gradient, each ? loss : nullptr);
+    if (!each) *loss = T(total * factor);
+    return report();
+  }
+
+  int backward(const T* upstream, void* gradient) {
+    find_ignored();
+    gradient_scale_ = T(reduction_factor());
+    if (call_.reduction == FASTLOSS_NONE)
+      upstream_ = upstream;
+    else
+      gradient_scale_ *= *upstream;
+    walk(gradient, nullptr);
+    return report();
+  }
+
+ private:
+  static constexpr int64_t kW = kRowLanes;
+
+  int report() const {
+    const int64_t row = bad_row_.load();
+    if (row == kNoRow) return 0;
+    return fail(
+        "%s: the label of row %lld is %lld; expected 0 to %lld, as y_pred has %lld classes%s",
+        call_.loss, static_cast<long long>(row),
+        static_cast<long long>(integer_at(label_.dtype, label_.data, row)),
+        static_cast<long long>(call_.classes - 1), static_cast<long long>(call_.classes),
+        call_.ignores ? ", or ignore_class" : "");
+  }
+
+  bool along() const { return call_.inner == 1 && call_.classes >= kShortRow; }
+
+  int64_t rows_per_piece() const {
+    const int64_t rows = std::max<int64_t>(1, kPiece / std::max<int64_t>(1, call_.classes));
+    return along() ? rows : std::max(kW, rows / kW * kW);
+  }
+
+  // A row of labels is ignored if nothing is outside of the ignored class.
+  void find_ignored() {
+    if (!call_.ignores || sparse_ || !rows_) return;
+    ignored_.resize(rows_);
+    const int64_t per_piece = rows_per_piece(), step = call_.inner * label_.size;
+    parallel(call_.parallel_for, call_.parallel_context, ceil_div(rows_, per_piece),
+             [&](int64_t piece) {
+               for (int64_t row = piece * per_piece; row < std::min(rows_, (piece + 1) * per_piece);
+                    ++row) {
+                 const char* label = label_.data + offset(row) * label_.size;
+                 bool empty = true;
+                 for (int64_t c = 0; c < call_.classes && empty; ++c) {
+                   T y;
+                   ops_.load(label_.dtype, label + c * step, &y, 1);
+                   empty = y == 0 || c == call_.ignore_class;
+                 }
+                 ignored_[row] = empty;
+               }
+             });
+  }
+
+  bool is_ignored(int64_t row) const {
+    if (!call_.ignores) return false;
+    return sparse_ ? integer_at(label_.dtype, label_.data, row) == call_.ignore_class
+                   : ignored_[row];
+  }
+
+  double reduction_factor() const {
+    if (call_.reduction == FASTLOSS_NONE || call_.reduction == FASTLOSS_SUM) return 1;
+    double divisor = double(rows_);
+    const bool by_weight =
+        call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight_.data != nullptr;
+    if (call_.ignores) {
+      divisor = 0;
+      for (int64_t row = 0; row < rows_; ++row)
+        if (!is_ignored(row)) divisor += by_weight ? double(weight_.at(row)) : 1.0;
+    } else if (by_weight) {
+      divisor = 0;
+      for (int64_t i = 0; i < weight_.count; ++i) divisor += double(weight_.data[i]);
+      if (call_.weight_expansion > 1) divisor /= double(call_.weight_expansion);
+    }
+    return divisor == 0 ? 0 : 1 / (divisor * call_.replicas);
+  }
+
+  RowTask<T> task(int64_t row) {
+    RowTask<T> task = {0, is_ignored(row), weight_.data ? weight_.at(row) : T(1), T(0)};
+    if (sparse_) {
+      task.label = integer_at(label_.dtype, label_.data, row);
+      if (!task.skipped && (task.label < 0 || task.label >= call_.classes)) {
+        task.skipped = true;
+        int64_t known = bad_row_.load();
+        while (row < known && !bad_row_.compare_exchange_weak(known, row)) {
+        }
+      }
+    }
+    task.scale = gradient_scale_ * task.weight;
+    if (upstream_) task.scale *= upstream_[row];
+    if (softened_ || loops_.label == Row::logits) task.scale /= T(call_.temperature);
+    return task;
+  }
+
+  // Of the first class of a row; those that follow are `inner` apart.
+  int64_t offset(int64_t row) const {
+    return row / call_.inner * call_.classes * call_.inner + row % call_.inner;
+  }
+
+  double walk(void* gradient, T* losses) {
+    if (!rows_) return 0;
+    gradient_ = static_cast<char*>(gradient);
+    losses_ = losses;
+    const int64_t elements = rows_ * call_.classes;
+    const bool stream =
+        gradient && gradient != call_.y_pred && elements * prediction_.size >= kStreamBytes;
+    stream_ = stream;
+    const int64_t per_piece = rows_per_piece(), pieces = ceil_div(rows_, per_piece);
+    std::vector<double> partial(pieces);
+    parallel_pieces(call_.parallel_for, call_.parallel_context, pieces, stream, [&](int64_t piece) {
+      const int64_t begin = piece * per_piece;
+      const int64_t end = std::min(rows_, begin + per_piece);
+      partial[piece] = along() ? walk_along(begin, end) : walk_abreast(begin, end);
+    });
+    double total = 0;
+    for (const double sum : partial) total += sum;
+    return total;
+  }
+
+  // Takes the loss of a row, and gives back what it adds to the sum of all.
+  double take(int64_t row, const RowTask<T>& task, T value, T log_sum_exp, bool hit) {
+    if (task.skipped) value = log_sum_exp = T(0), hit = false;
+    value *= task.weight;
+    if (losses_) losses_[row] = value;
+    if (log_sum_exp_) log_sum_exp_[row] = log_sum_exp;
+    if (hit_) hit_[row] = hit;
+    return double(value);
+  }
+
+  // ---- Along: the lanes are classes.
+
+  struct Chunk {
+    int64_t begin, size, padded;
+  };
+
+  Chunk chunk_at(int64_t begin) const {
+    const int64_t size = std::min(kTile, call_.classes - begin);
+    if (size >= kW) return {begin, size / kW * kW, size / kW * kW};
+    return {begin, size, kW};
+  }
+
+  struct Buffers {
+    T *label, *prediction, *label_exps, *prediction_exps, *slope, *gradient;
+    // Of the whole row, and the reference of each chunk, where they are kept.
+    T *kept_label_exps, *kept_prediction_exps, *label_references, *prediction_references;
+    bool keeps;
+  };
+
+  // The softmax of a row of logits.
+  struct Normalizer {
+    double maximum, sum, log_sum;
+  };
+
+  const T* load_chunk(const Side<T>& side, int64_t row, Chunk chunk, T* buffer, T* slope) const {
+    const char* from = side.data + (row * call_.classes + chunk.begin) * side.size;
+    const bool soft = softens(side);
+    if (side.dtype == dtype_of<T>() && chunk.size == chunk.padded) {
+      const T* const x = reinterpret_cast<const T*>(from);
+      if (!soft) return x;
+      soften(side, x, chunk.padded, buffer, slope);
+      return buffer;
+    }
+    ops_.load(side.dtype, from, buffer, chunk.size);
+    std::fill(buffer + chunk.size, buffer + chunk.padded, side.pad);
+    if (soft) {
+      alignas(64) T raw[kTile];
+      std::copy(buffer, buffer + chunk.padded, raw);
+      soften(side, raw, chunk.padded, buffer, slope);
+      std::fill(buffer + chunk.size, buffer + chunk.padded, side.pad);
+    }
+    return buffer;
+  }
+
+  bool softens(const Side<T>& side) const {
+    return side.kind == Row::logits && (call_.temperature != 1 || call_.logit_softcap != 0);
+  }
+
+  void soften(const Side<T>& side, const T* x, int64_t size, T* z, T* slope) const {
+    const bool caps = &side == &prediction_;
+    row_ops_.soften(x, size, caps ? T(call_.logit_softcap) : T(0), T(1 / call_.temperature), z,
+                    caps && call_.logit_softcap != 0 ? slope : nullptr);
+  }
+
+  Normalizer normalizer(const Side<T>& side, int64_t row, T* buffer, T* exps, T* kept,
+                        T* references) const {
+    Normalizer n = {-std::numeric_limits<double>::infinity(), 0, 0};
+    Lanes<T> lanes, reference;
+    for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
+      const Chunk chunk = chunk_at(begin);
+      const T* const x = load_chunk(side, row, chunk, buffer, nullptr);
+      fill(&lanes, -std::numeric_limits<T>::infinity());
+      row_ops_.maxima(x, chunk.padded, &lanes);
+      const T largest = row_ops_.maximum(lanes);
+      const bool empty = largest == -std::numeric_limits<T>::infinity();
+      reference.lane[0] = empty ? T(0) : largest;
+      fill(&lanes, T(0));
+      row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes);
+      const double sum = double(row_ops_.sum(lanes));
+      if (empty) {
+        n.sum += sum;
+      } else if (double(largest) > n.maximum) {
+        n.sum = n.sum * std::exp(n.maximum - double(largest)) + sum;
+        n.maximum = double(largest);
+      } else {
+        n.sum += sum * std::exp(double(largest) - n.maximum);
+      }
+      if (references) references[index] = largest;
+      begin += chunk.size;
+    }
+    n.log_sum = std::log(n.sum);
+    return n;
+  }
+
+  // The exponentials of a chunk, and in `shares` what makes shares of them.
+  const T* chunk_exps(const Normalizer& n, const T* x, Chunk chunk, int64_t index, const T* kept,
+                      const T* references, T* buffer, RowShares<T>* shares) const {
+    if (kept) {
+      shares->factor.lane[0] = T(std::exp(double(references[index]) - n.maximum) / n.sum);
+      return kept + chunk.begin;
+    }
+    Lanes<T> reference, sums = {};
+    reference.lane[0] = T(n.maximum);
+    shares->factor.lane[0] = T(1 / n.sum);
+    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums);
+    return buffer;
+  }
+
+  // The labels of a chunk as numbers: as they came, or smoothed, weighed, made of a class.
+  const T* chunk_labels(int64_t row, const RowTask<T>& task, Chunk chunk, T* buffer) const {
+    if (!sparse_) {
+      const T* const y = load_chunk(label_, row, chunk, buffer, nullptr);
+      if (call_.label_smoothing == 0 && !class_weight_) return y;
+      if (y != buffer) std::copy(y, y + chunk.size, buffer);
+    } else {
+      std::fill(buffer, buffer + chunk.padded, T(0));
+      const int64_t place = task.label - chunk.begin;
+      if (place >= 0 && place < chunk.size) buffer[place] = T(1);
+    }
+    if (call_.label_smoothing != 0 || class_weight_) {
+      alignas(64) T weights[kTile];
+      if (class_weight_) {
+        std::copy(class_weight_ + chunk.begin, class_weight_ + chunk.begin + chunk.size, weights);
+        std::fill(weights + chunk.size, weights + chunk.padded, T(0));
+      }
+      row_ops_.smooth(buffer, chunk.padded, T(1 - call_.label_smoothing),
+                      T(call_.label_smoothing / double(call_.classes)),
+                      class_weight_ ? weights : nullptr, false);
+      std::fill(buffer + chunk.size, buffer + chunk.padded, label_.pad);
+    }
+    return buffer;
+  }
+
+  T class_weight(int64_t label) const { return class_weight_ ? class_weight_[label] : T(1); }
+
+  // Whether the label is the first of the largest classes.
+  bool is_hit(int64_t row, const RowTask<T>& task) const {
+    const auto first_largest = [&](const Side<T>& side) {
+      T best = 0;
+      int64_t place = -1;
+      for (int64_t c = 0; c < call_.classes; ++c) {
+        T x;
+        ops_.load(side.dtype, side.data + (offset(row) + c * call_.inner) * side.size, &x, 1);
+        if (place < 0 || x > best) best = x, place = c;
+      }
+      return place;
+    };
+    return first_largest(prediction_) == (sparse_ ? task.label : first_largest(label_));
+  }
+
+  void store_chunk(int64_t row, Chunk chunk, T* gradient, const T* slope) const {
+    if (slope) ops_.multiply(slope, gradient, chunk.size);
+    ops_.store(prediction_.dtype, gradient,
+               gradient_ + (row * call_.classes + chunk.begin) * prediction_.size, chunk.size,
+               stream_);
+  }
+
+  double walk_along(int64_t begin, int64_t end) {
+    const int64_t classes = call_.classes;
+    const bool keeps = classes <= kKeptRow && (gradient_ || !picks_);
+    const int64_t padded = ceil_div(classes, kW) * kW, chunks = ceil_div(classes, kTile) + 1;
+    Scratch scratch((6 * kTile + 2 * (padded + chunks)) * int64_t(sizeof(T)) + 10 * 64);
+    Buffers b;
+    for (T** buffer :
+         {&b.label, &b.prediction, &b.label_exps, &b.prediction_exps, &b.slope, &b.gradient})
+      *buffer = scratch.take<T>(kTile);
+    const bool label_logits = loops_.label == Row::logits;
+    b.kept_prediction_exps = keeps ? scratch.take<T>(padded) : nullptr;
+    b.prediction_references = keeps ? scratch.take<T>(chunks) : nullptr;
+    b.kept_label_exps = keeps && label_logits ? scratch.take<T>(padded) : nullptr;
+    b.label_references = keeps && label_logits ? scratch.take<T>(chunks) : nullptr;
+    double total = 0;
+    for (int64_t row = begin; row < end; ++row) {
+      const RowTask<T> task = this->task(row);
+      if (task.skipped) {
+        if (gradient_)
+          std::memset(gradient_ + row * classes * prediction_.size, 0, classes * prediction_.size);
+        total += take(row, task, T(0), T(0), false);
+        continue;
+      }
+      const bool hit = hit_ && is_hit(row, task);
+      Normalizer n = {0, 0, 0};
+      if (loops_.prediction == Row::logits)
+        n = normalizer(prediction_, row, b.prediction, b.prediction_exps, b.kept_prediction_exps,
+                       b.prediction_references);
+      else if (loops_.prediction == Row::parts)
+        n.sum = sum_of_parts(row, b.prediction);
+      const T log_sum_exp = T(n.maximum + n.log_sum);
+      T value = picks_ ? pick_row(row, task, n, b) : dense_row(row, task, n, b);
+      if (call_.z_loss != 0) value += T(call_.z_loss) * log_sum_exp * log_sum_exp;
+      total += take(row, task, value, log_sum_exp, hit);
+    }
+    return total;
+  }
+
+  double sum_of_parts(int64_t row, T* buffer) const {
+    double sum = 0;
+    for (int64_t begin = 0; begin < call_.classes;) {
+      const Chunk chunk = chunk_at(begin);
+      const T* const x = load_chunk(prediction_, row, chunk, buffer, nullptr);
+      Lanes<T> lanes = {};
+      loops_.parts(call_.parameters, x, chunk.padded, &lanes);
+      sum += double(row_ops_.sum(lanes));
+      if (chunk.size < chunk.padded)
+        sum -= double(chunk.padded - chunk.size) * double(part(prediction_.pad));
+      begin += chunk.size;
+    }
+    return sum;
+  }
+
+  T part(T x) const {
+    Lanes<T> one = {}, sums = {};
+    one.lane[0] = x;
+    loops_.parts(call_.parameters, one.lane, kW, &sums);
+    return sums.lane[0];
+  }
+
+  T element(int64_t row, int64_t c) const {
+    alignas(64) T buffer[kW], raw[kW] = {};
+    ops_.load(prediction_.dtype,
+              prediction_.data + (offset(row) + c * call_.inner) * prediction_.size, raw, 1);
+    if (!softened_) return raw[0];
+    soften(prediction_, raw, kW, buffer, nullptr);
+    return buffer[0];
+  }
+
+  // d z_loss * lse^2 / d lse
+  T z_loss_slope(double log_sum_exp) const { return T(2 * call_.z_loss * log_sum_exp); }
+
+  T pick_row(int64_t row, const RowTask<T>& task, const Normalizer& n, const Buffers& b) const {
+    Lanes<T> p = {}, z = {}, value, slope;
+    const T x = element(row, task.label);
+    z.lane[0] = p.lane[0] = x;
+    if (loops_.prediction == Row::logits) {
+      const double log_p = (double(x) - n.maximum) - n.log_sum;
+      z.lane[0] = T(log_p);
+      p.lane[0] = T(std::exp(log_p));
+    } else if (loops_.prediction == Row::parts) {
+      p.lane[0] = T(double(part(x)) / n.sum);
+    }
+    loops_.sparse.pick(call_.parameters, p, z, &value, &slope);
+    const T weight = class_weight(task.label);
+    if (!gradient_) return weight * value.lane[0];
+
+    const T own = weight * slope.lane[0];
+    T patch = own * task.scale, others = T(0);
+    if (loops_.prediction == Row::logits) {
+      others = (z_loss_slope(n.maximum + n.log_sum) - own) * task.scale;
+    } else if (loops_.prediction == Row::parts) {
+      others = T(-double(patch) / n.sum);
+      patch = own != 0 && loops_.inside(call_.parameters, x) ? patch / x : T(0) * own;
+    }
+    const bool reads = loops_.prediction == Row::parts || call_.logit_softcap != 0 ||
+                       (loops_.prediction == Row::logits && !b.kept_prediction_exps);
+    for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
+      const Chunk chunk = chunk_at(begin);
+      RowBlock<T> block = {nullptr, nullptr, nullptr, nullptr, chunk.padded};
+      if (reads) block.prediction = load_chunk(prediction_, row, chunk, b.prediction, b.slope);
+      Lanes<T> factor;
+      factor.lane[0] = others;
+      if (loops_.prediction == Row::logits) {
+        RowShares<T> shares;
+        block.prediction_exps =
+            chunk_exps(n, block.prediction, chunk, index, b.kept_prediction_exps,
+                       b.prediction_references, b.prediction_exps, &shares);
+        factor.lane[0] *= shares.factor.lane[0];
+      }
+      loops_.sparse.slopes(call_.parameters, block, factor, false, b.gradient);
+      const int64_t place = task.label - begin;
+      if (place >= 0 && place < chunk.size) b.gradient[place] += patch;
+      store_chunk(row, chunk, b.gradient, call_.logit_softcap != 0 ? b.slope : nullptr);
+      begin += chunk.size;
+    }
+    return weight * value.lane[0];
+  }
+
+  static void set_shares(const Normalizer& n, RowShares<T>* shares) {
+    shares->factor.lane[0] = T(1 / n.sum);
+    shares->shift.lane[0] = T(n.maximum);
+    shares->log_sum.lane[0] = T(n.log_sum);
+  }
+
+  T dense_row(int64_t row, const RowTask<T>& task, const Normalizer& n, const Buffers& b) const {
+    RowState<T> state;
+    set_shares(n, &state.prediction);
+    Normalizer label = {0, 0, 0};
+    if (loops_.label == Row::logits) {
+      label = normalizer(label_, row, b.label, b.label_exps, b.kept_label_exps, b.label_references);
+      set_shares(label, &state.label);
+    }
+    state.scale.lane[0] = task.scale;
+    if (loops_.prediction == Row::parts) state.scale.lane[0] = T(double(task.scale) / n.sum);
+    state.extra.lane[0] = z_loss_slope(n.maximum + n.log_sum);
+
+    const auto block_of = [&](Chunk chunk, int64_t index) {
+      RowBlock<T> block = {chunk_labels(row, task, chunk, b.label), nullptr,
+                           load_chunk(prediction_, row, chunk, b.prediction, b.slope), nullptr,
+                           chunk.padded};
+      if (loops_.prediction == Row::logits)
+        block.prediction_exps =
+            chunk_exps(n, block.prediction, chunk, index, b.kept_prediction_exps,
+                       b.prediction_references, b.prediction_exps, &state.prediction);
+      if (loops_.label == Row::logits)
+        block.label_exps = chunk_exps(label, block.label, chunk, index, b.kept_label_exps,
+                                      b.label_references, b.label_exps, &state.label);
+      return block;
+    };
+    Lanes<T> sums[3];
+    double total[3];
+    for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
+      const Chunk chunk = chunk_at(begin);
+      loops_.dense.none(sums);
+      loops_.dense.collect(call_.parameters, block_of(chunk, index), state, false, sums);
+      loops_.dense.join(sums);
+      const double joined[3] = {double(sums[0].lane[0]), double(sums[1].lane[0]),
+                                double(sums[2].lane[0])};
+      if (index)
+        join_two_(joined, total);
+      else
+        std::copy(joined, joined + 3, total);
+      begin += chunk.size;
+    }
+    for (int i = 0; i < 3; ++i) sums[i].lane[0] = T(total[i]);
+    loops_.dense.finish(call_.parameters, sums);
+    if (!gradient_) return sums[0].lane[0];
+    state.b = sums[1], state.c = sums[2];
+    for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
+      const Chunk chunk = chunk_at(begin);
+      loops_.dense.slopes(call_.parameters, block_of(chunk, index), state, false, b.gradient);
+      store_chunk(row, chunk, b.gradient, call_.logit_softcap != 0 ? b.slope : nullptr);
+      begin += chunk.size;
+    }
+    return sums[0].lane[0];
+  }
+
+  // ---- Abreast: the lanes are rows.
+
+  // Calls run(lane, size, element) for the rows of a block that lie side by side.
+  template <class Run>
+  void each_run(int64_t first, int64_t count, const Run& run) const {
+    for (int64_t k = 0; k < count;) {
+      const int64_t size = std::min(count - k, call_.inner - (first + k) % call_.inner);
+      run(k, size, offset(first + k));
+      k += size;
+    }
+  }
+
+  void load_abreast(const Side<T>& side, int64_t first, int64_t count, T* rows, T* lanes) const {
+    const int64_t classes = call_.classes;
+    if (call_.inner == 1) {
+      const char* const from = side.data + first * classes * side.size;
+      const T* source = reinterpret_cast<const T*>(from);
+      if (side.dtype != dtype_of<T>()) {
+        ops_.load(side.dtype, from, rows, count * classes);
+        source = rows;
+      }
+      row_ops_.abreast(source, count, classes, lanes);
+      return;
+    }
+    if (count < kW) std::fill(lanes, lanes + classes * kW, T(0));
+    each_run(first, count, [&](int64_t k, int64_t size, int64_t element) {
+      for (int64_t c = 0; c < classes; ++c)
+        ops_.load(side.dtype, side.data + (element + c * call_.inner) * side.size,
+                  lanes + c * kW + k, size);
+    });
+  }
+
+  void store_abreast(int64_t first, int64_t count, const T* lanes, T* rows) const {
+    const int64_t classes = call_.classes, size = prediction_.size;
+    if (call_.inner == 1) {
+      row_ops_.apart(lanes, count, classes, rows);
+      ops_.store(prediction_.dtype, rows, gradient_ + first * classes * size, count * classes,
+                 stream_);
+      return;
+    }
+    each_run(first, count, [&](int64_t k, int64_t run, int64_t element) {
+      for (int64_t c = 0; c < classes; ++c)
+        ops_.store(prediction_.dtype, lanes + c * kW + k,
+                   gradient_ + (element + c * call_.inner) * size, run, false);
+    });
+  }
+
+  // Fills in what makes shares of a block, and its exponentials.
+  void share_abreast(Row kind, const T* x, T* exps, RowShares<T>* shares) const {
+    const int64_t size = call_.classes * kW;
+    Lanes<T> sum = {};
+    if (kind == Row::logits) {
+      fill(&shares->shift, -std::numeric_limits<T>::infinity());
+      row_ops_.maxima(x, size, &shares->shift);
+      for (T& shift : shares->shift.lane)
+        if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
+      row_ops_.exps(x, size, shares->shift, true, exps, &sum);
+      row_ops_.log(sum, &shares->log_sum);
+    } else if (kind == Row::parts) {
+      loops_.parts(call_.parameters, x, size, &sum);
+    } else {
+      return;
+    }
+    for (int64_t k = 0; k < kW; ++k) shares->factor.lane[k] = T(1) / sum.lane[k];
+  }
+
+  void labels_abreast(int64_t first, int64_t count, const RowTask<T>* tasks, T* rows,
+                      T* lanes) const {
+    const int64_t size = call_.classes * kW;
+    if (sparse_) {
+      std::fill(lanes, lanes + size, T(0));
+      for (int64_t k = 0; k < count; ++k)
+        if (!tasks[k].skipped) lanes[tasks[k].label * kW + k] = T(1);
+    } else {
+      load_abreast(label_, first, count, rows, lanes);
+    }
+    if (call_.label_smoothing != 0 || class_weight_)
+      row_ops_.smooth(lanes, size, T(1 - call_.label_smoothing),
+                      T(call_.label_smoothing / double(call_.classes)), class_weight_, true);
+  }
+
+  double walk_abreast(int64_t begin, int64_t end) {
+    const int64_t size = call_.classes * kW;
+    const bool caps = gradient_ && call_.logit_softcap != 0;
+    Scratch scratch(7 * (size * int64_t(sizeof(T)) + 64));
+    T* const rows = scratch.take<T>(size);
+    T* const prediction = scratch.take<T>(size);
+    T* const exps = scratch.take<T>(size);
+    T* const label = scratch.take<T>(size);
+    T* const label_exps = scratch.take<T>(size);
+    T* const gradient = scratch.take<T>(size);
+    T* const slope = scratch.take<T>(size);
+    RowBlock<T> block = {label, label_exps, prediction, exps, size};
+    RowTask<T> tasks[kRowLanes];
+    RowState<T> state = {};
+    double total = 0;
+    for (int64_t first = begin; first < end; first += kW) {
+      const int64_t count = std::min(kW, end - first);
+      bool skips = false;
+      for (int64_t k = 0; k < count; ++k) {
+        tasks[k] = task(first + k);
+        skips |= tasks[k].skipped;
+      }
+      load_abreast(prediction_, first, count, rows, prediction);
+      if (softened_) {
+        std::copy(prediction, prediction + size, gradient);
+        soften(prediction_, gradient, size, prediction, caps ? slope : nullptr);
+      }
+      share_abreast(loops_.prediction, prediction, exps, &state.prediction);
+      Lanes<T> value, log_sum_exp;
+      for (int64_t k = 0; k < kW; ++k)
+        log_sum_exp.lane[k] = state.prediction.shift.lane[k] + state.prediction.log_sum.lane[k];
+      for (int64_t k = 0; k < kW; ++k)
+        state.extra.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
+      if (picks_)
+        pick_abreast(tasks, count, block, state, &value, gradient);
+      else
+        dense_abreast(first, tasks, count, block, &state, rows, label, label_exps, &value,
+                      gradient);
+      for (int64_t k = 0; k < count; ++k) {
+        const T lse = log_sum_exp.lane[k];
+        if (call_.z_loss != 0) value.lane[k] += T(call_.z_loss) * lse * lse;
+        const bool hit = hit_ && !tasks[k].skipped && is_hit(first + k, tasks[k]);
+        total += take(first + k, tasks[k], value.lane[k], lse, hit);
+      }
+      if (!gradient_) continue;
+      if (caps) ops_.multiply(slope, gradient, size);
+      if (skips)
+        for (int64_t k = 0; k < count; ++k)
+          if (tasks[k].skipped)
+            for (int64_t c = 0; c < call_.classes; ++c) gradient[c * kW + k] = T(0);
+      store_abreast(first, count, gradient, rows);
+    }
+    return total;
+  }
+
+  void pick_abreast(const RowTask<T>* tasks, int64_t count, const RowBlock<T>& block,
+                    const RowState<T>& state, Lanes<T>* value, T* gradient) const {
+    const RowShares<T>& shares = state.prediction;
+    Lanes<T> p = {}, z = {}, x = {}, slope, others = {};
+    for (int64_t k = 0; k < count; ++k) {
+      if (tasks[k].skipped) continue;
+      const int64_t i = tasks[k].label * kW + k;
+      x.lane[k] = z.lane[k] = p.lane[k] = block.prediction[i];
+      if (loops_.prediction == Row::logits) {
+        z.lane[k] = (x.lane[k] - shares.shift.lane[k]) - shares.log_sum.lane[k];
+        p.lane[k] = block.prediction_exps[i] * shares.factor.lane[k];
+      }
+    }
+    if (loops_.prediction == Row::parts) {
+      Lanes<T> sums = {};
+      loops_.parts(call_.parameters, x.lane, kW, &sums);
+      for (int64_t k = 0; k < kW; ++k) p.lane[k] = sums.lane[k] * shares.factor.lane[k];
+    }
+    loops_.sparse.pick(call_.parameters, p, z, value, &slope);
+    for (int64_t k = 0; k < count; ++k) {
+      if (tasks[k].skipped) continue;
+      const T weight = class_weight(tasks[k].label);
+      value->lane[k] *= weight;
+      slope.lane[k] *= weight;
+      if (loops_.prediction == Row::logits)
+        others.lane[k] =
+            (state.extra.lane[k] - slope.lane[k]) * tasks[k].scale * shares.factor.lane[k];
+      else if (loops_.prediction == Row::parts)
+        others.lane[k] = -slope.lane[k] * tasks[k].scale * shares.factor.lane[k];
+    }
+    if (!gradient_) return;
+    loops_.sparse.slopes(call_.parameters, block, others, true, gradient);
+    for (int64_t k = 0; k < count; ++k) {
+      if (tasks[k].skipped) continue;
+      const T own = slope.lane[k];
+      T patch = own * tasks[k].scale;
+      if (loops_.prediction == Row::parts)
+        patch =
+            own != 0 && loops_.inside(call_.parameters, x.lane[k]) ? patch / x.lane[k] : T(0) * own;
+      gradient[tasks[k].label * kW + k] += patch;
+    }
+  }
+
+  void dense_abreast(int64_t first, const RowTask<T>* tasks, int64_t count,
+                     const RowBlock<T>& block, RowState<T>* state, T* rows, T* label, T* label_exps,
+                     Lanes<T>* value, T* gradient) const {
+    labels_abreast(first, count, tasks, rows, label);
+    if (loops_.label == Row::logits) {
+      if (softens(label_)) {
+        std::copy(label, label + block.size, gradient);
+        soften(label_, gradient, block.size, label, nullptr);
+      }
+      share_abreast(Row::logits, label, label_exps, &state->label);
+    }
+    Lanes<T> sums[3];
+    loops_.dense.none(sums);
+    loops_.dense.collect(call_.parameters, block, *state, true, sums);
+    loops_.dense.finish(call_.parameters, sums);
+    *value = sums[0];
+    if (!gradient_) return;
+    state->b = sums[1], state->c = sums[2];
+    for (int64_t k = 0; k < kW; ++k) {
+      state->scale.lane[k] = k < count ? tasks[k].scale : T(0);
+      if (loops_.prediction == Row::parts) state->scale.lane[k] *= state->prediction.factor.lane[k];
+    }
+    loops_.dense.slopes(call_.parameters, block, *state, true, gradient);
+  }
+
+  const fastloss_rowwise& call_;
+  const TileOps<T>& ops_;
+  const RowOps<T>& row_ops_;
+  const RowLoops<T> loops_;
+  void (*const join_two_)(const double*, double*);
+  const int64_t rows_;
+  const bool sparse_, picks_, softened_;
+  const Side<T> prediction_, label_;
+  const T* const class_weight_;
+  Pattern<T> weight_;
+  const T* upstream_ = nullptr;
+  std::vector<uint8_t> ignored_;
+  char* gradient_ = nullptr;
+  T *losses_ = nullptr, *log_sum_exp_ = nullptr;
+  uint8_t* hit_ = nullptr;
+  T gradient_scale_ = 1;
+  bool stream_ = false;
+  std::atomic<int64_t> bad_row_{kNoRow};
+};
+
+const Loss* check(const fastloss_rowwise& call) {
+  const Loss* loss = find_loss(kLosses, call.loss);
+  if (!loss) {
+    fail("loss '%s' is unknown; the rowwise losses are: %s", call.loss, fastloss_rowwise_losses());
+  } else if (call.parameter_count != loss->parameter_count()) {
+    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
+         loss->parameters, call.parameter_count);
+  } else if (!dtype_size(call.y_true_dtype)) {
+    fail("y_true has dtype code %d; expected a boolean, an integer or a float", call.y_true_dtype);
+  } else if (!is_prediction_dtype(call.y_pred_dtype)) {
+    fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
+         call.y_pred_dtype);
+  } else if (call.outer < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1) {
+    fail(
+        "outer %lld, classes %lld and inner %lld must not be negative and replicas %d must be "
+        "positive",
+        static_cast<long long>(call.outer), static_cast<long long>(call.classes),
+        static_cast<long long>(call.inner), call.replicas);
+  } else if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
+    fail("reduction code %d is unknown", call.reduction);
+  } else if (!(call.temperature > 0) || !(call.logit_softcap >= 0)) {
+    fail(
+        "temperature is %g and logit_softcap is %g; expected a positive number, and one that is "
+        "not negative",
+        call.temperature, call.logit_softcap);
+  } else if (call.label_smoothing != 0 &&
+             !row_ops<float>().find(call.loss, call.parameters).dense.collect) {
+    fail("loss '%s' has no label_smoothing", call.loss);
+  } else {
+    return loss;
+  }
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace fastloss
+
+int fastloss_rowwise_forward(const fastloss_rowwise* call, void* loss, void* gradient,
+                             void* log_sum_exp, uint8_t* hit) {
+  using namespace fastloss;
+  const Loss* entry = check(*call);
+  if (!entry) return -1;
+  if (gradient && call->reduction == FASTLOSS_NONE)
+    return fail("a loss per row has no gradient of its own: call fastloss_rowwise_backward");
+  if (call->y_pred_dtype == FASTLOSS_FLOAT64)
+    return Walk<double>(*call, *entry)
+        .forward(static_cast<double*>(loss), gradient, static_cast<double*>(log_sum_exp), hit);
+  return Walk<float>(*call, *entry)
+      .forward(static_cast<float*>(loss), gradient, static_cast<float*>(log_sum_exp), hit);
+}
+
+int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream, void* gradient) {
+  using namespace fastloss;
+  const Loss* entry = check(*call);
+  if (!entry) return -1;
+  if (call->y_pred_dtype == FASTLOSS_FLOAT64)
+    return Walk<double>(*call, *entry).backward(static_cast<const double*>(upstream), gradient);
+  return Walk<float>(*call, *entry).backward(static_cast<const float*>(upstream), gradient);
+}
+
+const char* fastloss_rowwise_losses(void) {
+  static const std::string names = fastloss::names_of(fastloss::kLosses);
+  return names.c_str();
+}

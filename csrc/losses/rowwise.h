@@ -1,0 +1,341 @@
+// The losses that need a whole row of classes before the first gradient. Each is a functor whose
+// methods see one class of a row, or what a row's classes add up to; parameters arrive in the order
+// that LIST names them.
+//
+// A row's numbers are values (taken as they are), parts (each divided by their sum) or logits
+// (their softmax is taken). For a dense loss, whose labels are rows too:
+//   terms   what a class adds to its row's sums
+//   finish  the sums to {loss, b, c}: what slope() wants to know of the row
+//   slope   the derivative by the value, by the logit, or, times the sum, by the part
+// For a sparse loss, whose label is a class, pick() gives the loss and its derivative at that
+// class: by the value, or by the logarithm of the share.
+#pragma once
+
+#include "elementwise.h"
+#include "scalar.h"
+
+namespace fastloss {
+
+enum class Row { values, parts, logits };
+
+namespace FASTLOSS_ISA {
+
+// One class of a row. `p` is its share of the row; `z` is log(p) in a row of logits, elsewhere the
+// number as it came.
+template <class T>
+struct Share {
+  T p, z;
+};
+
+template <class T>
+struct Sums {
+  T a, b, c;
+};
+
+template <class T>
+struct RowwiseLoss {
+  static constexpr Row kPrediction = Row::logits, kLabel = Row::values;
+  // What a class counts for in the sum of its row.
+  FASTLOSS_INLINE T part(T x) const { return x; }
+  // Fill a row up to whole vectors without a trace in its sums.
+  static constexpr T pad_prediction() { return -Format<T>::kInfinity; }
+  static constexpr T pad_label() { return T(0); }
+  static FASTLOSS_INLINE Sums<T> none() { return {T(0), T(0), T(0)}; }
+  static FASTLOSS_INLINE Sums<T> join(Sums<T> x, Sums<T> y) {
+    return {x.a + y.a, x.b + y.b, x.c + y.c};
+  }
+};
+
+template <class T>
+struct OfParts : RowwiseLoss<T> {
+  static constexpr Row kPrediction = Row::parts;
+  static constexpr T pad_prediction() { return T(0); }
+};
+
+// weight * x, 0 for a weight of 0 even where x is infinite.
+template <class T>
+FASTLOSS_INLINE T weighed(T weight, T x) {
+  return weight == 0 ? T(0) : weight * x;
+}
+
+// alpha (1 - p)^gamma (-log p) as a function of log p: the loss and its derivative. Gamma 2 is the
+// paper's default and needs no power.
+template <class T, bool kSquare>
+struct CategoricalFocus {
+  T alpha, gamma;
+  explicit CategoricalFocus(const double* parameters)
+      : alpha(T(parameters[0])), gamma(T(parameters[1])) {}
+  FASTLOSS_INLINE Point<T> operator()(T p, T log_p) const {
+    const T miss = T(1) - p;
+    const T value = alpha * (kSquare ? miss * miss : pow(miss, gamma));
+    // At p = 1 the product with log(p) has the limit 0, whatever gamma.
+    const T tilt = kSquare ? alpha * (miss + miss) : miss == 0 ? T(0) : gamma * value / miss;
+    return {-(value * log_p), tilt * p * log_p - value};
+  }
+};
+
+template <class T>
+struct categorical_crossentropy_from_logits : RowwiseLoss<T> {
+  explicit categorical_crossentropy_from_logits(const double*) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {weighed(y.p, x.z), y.p, T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const { return row.b * x.p - y.p; }
+};
+
+template <class T, bool kSquare = false>
+struct categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
+  using GammaTwo = categorical_focal_crossentropy_from_logits<T, true>;
+  CategoricalFocus<T, kSquare> focus;
+  explicit categorical_focal_crossentropy_from_logits(const double* parameters)
+      : focus(parameters) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    const Point<T> point = focus(x.p, x.z);
+    return {weighed(y.p, point.value), weighed(y.p, point.slope), T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return weighed(y.p, focus(x.p, x.z).slope) - x.p * row.b;
+  }
+};
+
+// Of probabilities divided by their sum, and then clipped.
+template <class T>
+struct categorical_crossentropy : OfParts<T> {
+  T low, high;
+  explicit categorical_crossentropy(const double* parameters)
+      : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {-(y.p * log_normal(clip(x.p, low, high))), outside(x.p, low, high) ? T(0) : -y.p, T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return (outside(x.p, low, high) ? T(0) : -y.p / x.p) - row.b;
+  }
+};
+
+template <class T, bool kSquare = false>
+struct categorical_focal_crossentropy : OfParts<T> {
+  using GammaTwo = categorical_focal_crossentropy<T, true>;
+  CategoricalFocus<T, kSquare> focus;
+  T low, high;
+  explicit categorical_focal_crossentropy(const double* parameters)
+      : focus(parameters), low(T(parameters[2])), high(T(1) - T(parameters[2])) {}
+  FASTLOSS_INLINE Point<T> at(T share) const {
+    const T p = clip(share, low, high);
+    const Point<T> point = focus(p, log_normal(p));
+    return {point.value, outside(share, low, high) ? T(0) : point.slope};
+  }
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    const Point<T> point = at(x.p);
+    return {y.p * point.value, y.p * point.slope, T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    // Clipped from below, so that 0 / 0 does not arise.
+    return y.p * at(x.p).slope / (x.p < low ? low : x.p) - row.b;
+  }
+};
+
+// Of probabilities that are clipped, and then divided by their sum.
+template <class T>
+struct clipped_crossentropy : OfParts<T> {
+  T low, high;
+  explicit clipped_crossentropy(const double* parameters)
+      : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
+  FASTLOSS_INLINE T part(T x) const { return clip(x, low, high); }
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {weighed(y.p, log(x.p)), y.p, T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return outside(x.z, low, high) ? T(0) : row.b - y.p / x.p;
+  }
+};
+
+template <class T>
+struct sparse_categorical_crossentropy_from_logits : RowwiseLoss<T> {
+  using Dense = categorical_crossentropy_from_logits<T>;
+  explicit sparse_categorical_crossentropy_from_logits(const double*) {}
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return {-x.z, T(-1)}; }
+};
+
+template <class T>
+struct sparse_categorical_crossentropy : OfParts<T> {
+  using Dense = clipped_crossentropy<T>;
+  Dense dense;
+  explicit sparse_categorical_crossentropy(const double* parameters) : dense(parameters) {}
+  FASTLOSS_INLINE T part(T x) const { return dense.part(x); }
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return {-log(x.p), T(-1)}; }
+};
+
+template <class T>
+struct sparse_categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
+  using Dense = categorical_focal_crossentropy_from_logits<T>;
+  Dense dense;
+  explicit sparse_categorical_focal_crossentropy_from_logits(const double* parameters)
+      : dense(parameters) {}
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return dense.focus(x.p, x.z); }
+};
+
+template <class T>
+struct sparse_categorical_focal_crossentropy : OfParts<T> {
+  using Dense = categorical_focal_crossentropy<T>;
+  Dense dense;
+  explicit sparse_categorical_focal_crossentropy(const double* parameters) : dense(parameters) {}
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return dense.at(x.p); }
+};
+
+template <class T>
+struct categorical_generalized_cross_entropy : OfParts<T> {
+  static constexpr Row kPrediction = Row::values;
+  using Dense = void;
+  T q, inverse;
+  explicit categorical_generalized_cross_entropy(const double* parameters)
+      : q(T(parameters[0])), inverse(T(1 / parameters[0])) {}
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const {
+    return {(T(1) - pow(x.z, q)) * inverse, -pow(x.z, q - T(1))};
+  }
+};
+
+template <class T>
+struct categorical_generalized_cross_entropy_from_logits : RowwiseLoss<T> {
+  using Dense = void;
+  T q, inverse;
+  explicit categorical_generalized_cross_entropy_from_logits(const double* parameters)
+      : q(T(parameters[0])), inverse(T(1 / parameters[0])) {}
+  FASTLOSS_INLINE Point<T> pick(Share<T> x) const {
+    const T power_less_one = expm1(q * x.z);
+    return {-(power_less_one * inverse), -(T(1) + power_less_one)};
+  }
+};
+
+// a is the sum of y x, b the largest (1 - y) x, c how many classes have it: they share its
+// gradient.
+template <class T>
+struct categorical_hinge : RowwiseLoss<T> {
+  static constexpr Row kPrediction = Row::values;
+  explicit categorical_hinge(const double*) {}
+  static constexpr T pad_prediction() { return Format<T>::kLowest; }
+  static FASTLOSS_INLINE Sums<T> none() { return {T(0), -Format<T>::kInfinity, T(0)}; }
+  static FASTLOSS_INLINE Sums<T> join(Sums<T> x, Sums<T> y) {
+    const T largest = max(x.b, y.b);
+    return {x.a + y.a, largest, (x.b < largest ? T(0) : x.c) + (y.b < largest ? T(0) : y.c)};
+  }
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {y.p * x.z, (T(1) - y.p) * x.z, T(1)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const {
+    const T margin = sums.b - sums.a + T(1);
+    return {margin < 0 ? T(0) : margin, sums.b,
+            margin < 0         ? T(0)
+            : margin == margin ? T(1) / sums.c
+                               : margin};
+  }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    const T rest = T(1) - y.p;
+    const T largest = (rest * x.z == row.b ? rest : T(0)) * row.c;
+    return row.c == 0 ? T(0) : largest - y.p;
+  }
+};
+
+template <class T>
+struct sparse_categorical_hinge : categorical_hinge<T> {
+  using Dense = categorical_hinge<T>;
+  using categorical_hinge<T>::categorical_hinge;
+};
+
+template <class T>
+struct cosine_similarity : OfParts<T> {
+  static constexpr Row kPrediction = Row::values;
+  T longest;
+  explicit cosine_similarity(const double* parameters) : longest(T(1 / parameters[0])) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {x.z * x.z, y.p * y.p, x.z * y.p};
+  }
+  // 1 / |v|, but no more than 1 / epsilon.
+  FASTLOSS_INLINE T inverse_length(T square) const {
+    const T inverse = T(1) / sqrt(square);
+    return inverse > longest ? longest : inverse;
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const {
+    const T x = inverse_length(sums.a);
+    const T product = x * inverse_length(sums.b);
+    const T cosine = sums.c * product;
+    return {-cosine, product, x == longest ? T(0) : cosine * x * x};
+  }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return x.z * row.c - y.p * row.b;
+  }
+};
+
+template <class T>
+struct BetweenLogits : RowwiseLoss<T> {
+  static constexpr Row kLabel = Row::logits;
+  static constexpr T pad_label() { return -Format<T>::kInfinity; }
+};
+
+template <class T>
+struct kl_divergence_from_logits : BetweenLogits<T> {
+  explicit kl_divergence_from_logits(const double*) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {weighed(y.p, y.z - x.z), T(0), T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T>) const { return x.p - y.p; }
+};
+
+template <class T>
+struct reverse_kl_divergence_from_logits : BetweenLogits<T> {
+  explicit reverse_kl_divergence_from_logits(const double*) {}
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    return {weighed(x.p, x.z - y.z), T(0), T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {sums.a, sums.a, T(0)}; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return weighed(x.p, x.z - y.z - row.b);
+  }
+};
+
+// With m = beta y + (1 - beta) x: beta KL(y, m) + (1 - beta) KL(x, m).
+template <class T>
+struct jensen_shannon_divergence_from_logits : BetweenLogits<T> {
+  T beta, rest;
+  explicit jensen_shannon_divergence_from_logits(const double* parameters)
+      : beta(T(parameters[0])), rest(T(1 - parameters[0])) {}
+  FASTLOSS_INLINE T log_mixture(Share<T> y, Share<T> x) const {
+    return log(beta * y.p + rest * x.p);
+  }
+  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+    const T mixture = log_mixture(y, x);
+    const T x_term = weighed(x.p, x.z - mixture);
+    return {beta * weighed(y.p, y.z - mixture) + rest * x_term, x_term, T(0)};
+  }
+  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+    return rest * weighed(x.p, x.z - log_mixture(y, x) - row.b);
+  }
+};
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss
+
+// LIST(loss, labels, parameters...): labels are `dense` rows or `sparse` classes.
+#define FASTLOSS_ROWWISE_LOSSES(LIST)                                           \
+  LIST(categorical_crossentropy, dense, epsilon)                                \
+  LIST(categorical_crossentropy_from_logits, dense)                             \
+  LIST(sparse_categorical_crossentropy, sparse, epsilon)                        \
+  LIST(sparse_categorical_crossentropy_from_logits, sparse)                     \
+  LIST(categorical_focal_crossentropy, dense, alpha, gamma, epsilon)            \
+  LIST(categorical_focal_crossentropy_from_logits, dense, alpha, gamma)         \
+  LIST(sparse_categorical_focal_crossentropy, sparse, alpha, gamma, epsilon)    \
+  LIST(sparse_categorical_focal_crossentropy_from_logits, sparse, alpha, gamma) \
+  LIST(categorical_generalized_cross_entropy, sparse, q)                        \
+  LIST(categorical_generalized_cross_entropy_from_logits, sparse, q)            \
+  LIST(categorical_hinge, dense)                                                \
+  LIST(sparse_categorical_hinge, sparse)                                        \
+  LIST(cosine_similarity, dense, epsilon)                                       \
+  LIST(kl_divergence_from_logits, dense)                                        \
+  LIST(reverse_kl_divergence_from_logits, dense)                                \
+  LIST(jensen_shannon_divergence_from_logits, dense, beta)
