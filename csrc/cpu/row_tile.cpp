@@ -78,11 +78,13 @@ void collect_lanes(const double* parameters, const RowBlock<T>& block, const Row
     Lanes<T> some[3];
     none<Loss, T>(some);
     for (int64_t i = begin; i < end; i += kWidth) {
+      // A loop of its own: joined at once, the sums would keep the terms from being vectorised.
+      Lanes<T> terms[3];
       for (int64_t k = 0; k < kWidth; ++k) {
         const Sums<T> term = loss.terms(classes.y(row, i + k, k), classes.x(row, i + k, k));
-        const Sums<T> sum = Loss::join({some[0].lane[k], some[1].lane[k], some[2].lane[k]}, term);
-        some[0].lane[k] = sum.a, some[1].lane[k] = sum.b, some[2].lane[k] = sum.c;
+        terms[0].lane[k] = term.a, terms[1].lane[k] = term.b, terms[2].lane[k] = term.c;
       }
+      for (int64_t k = 0; k < kWidth; ++k) join_into<Loss, T>(some, k, terms, k);
     }
     for (int64_t k = 0; k < kWidth; ++k) join_into<Loss, T>(sums, k, some, k);
   }
@@ -266,20 +268,25 @@ RowLoops<T> find(const char* loss, const double* parameters) {
 
 template <class T>
 void maxima(const T* __restrict x, int64_t size, Lanes<T>* maximum) {
-  Lanes<T> best = *maximum;
+  Lanes<T> best;
+  for (int64_t k = 0; k < kWidth; ++k) best.lane[k] = maximum->lane[k];
   for (int64_t i = 0; i < size; i += kWidth)
     for (int64_t k = 0; k < kWidth; ++k)
       best.lane[k] = x[i + k] > best.lane[k] ? x[i + k] : best.lane[k];
-  *maximum = best;
+  for (int64_t k = 0; k < kWidth; ++k) maximum->lane[k] = best.lane[k];
 }
 
 template <bool kAbreast, class T>
 void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T* __restrict exps,
-               Lanes<T>* sum) {
+               Lanes<T>* sum, const char* ahead) {
+  constexpr int64_t kLine = 64;
   for (int64_t begin = 0; begin < size; begin += kSteps) {
     const int64_t end = begin + kSteps < size ? begin + kSteps : size;
-    Lanes<T> some = {};
+    Lanes<T> some;
+    for (int64_t k = 0; k < kWidth; ++k) some.lane[k] = T(0);
     for (int64_t i = begin; i < end; i += kWidth) {
+      for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
+        __builtin_prefetch(ahead + i * int64_t(sizeof(T)) + line);
       for (int64_t k = 0; k < kWidth; ++k) {
         const T e = detail::exp_flushed(x[i + k] - at<kAbreast>(reference, k));
         exps[i + k] = e;
@@ -291,10 +298,11 @@ void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T
 }
 
 template <class T>
-void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* out,
-          Lanes<T>* sum) {
-  abreast ? exp_lanes<true>(x, size, reference, out, sum)
-          : exp_lanes<false>(x, size, reference, out, sum);
+void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* out, Lanes<T>* sum,
+          const void* ahead) {
+  const char* const bytes = static_cast<const char*>(ahead);
+  abreast ? exp_lanes<true>(x, size, reference, out, sum, bytes)
+          : exp_lanes<false>(x, size, reference, out, sum, bytes);
 }
 
 template <class T>
@@ -302,21 +310,27 @@ void log_lanes(const Lanes<T>& x, Lanes<T>* out) {
   for (int64_t k = 0; k < kWidth; ++k) out->lane[k] = log(x.lane[k]);
 }
 
+// By halves, which vectorise.
+template <int kCount, class T, class Join>
+FASTLOSS_INLINE T fold(const T* x, const Join& join) {
+  if constexpr (kCount == 1) {
+    return x[0];
+  } else {
+    constexpr int kHalf = kCount / 2;
+    alignas(64) T half[kHalf];
+    for (int k = 0; k < kHalf; ++k) half[k] = join(x[k], x[k + kHalf]);
+    return fold<kHalf>(half, join);
+  }
+}
+
 template <class T>
 T sum(const Lanes<T>& x) {
-  Lanes<T> sums = x;
-  for (int64_t width = kWidth / 2; width > 0; width /= 2)
-    for (int64_t k = 0; k < width; ++k) sums.lane[k] += sums.lane[k + width];
-  return sums.lane[0];
+  return fold<kRowLanes>(x.lane, [](T a, T b) { return a + b; });
 }
 
 template <class T>
 T maximum(const Lanes<T>& x) {
-  Lanes<T> best = x;
-  for (int64_t width = kWidth / 2; width > 0; width /= 2)
-    for (int64_t k = 0; k < width; ++k)
-      best.lane[k] = best.lane[k + width] > best.lane[k] ? best.lane[k + width] : best.lane[k];
-  return best.lane[0];
+  return fold<kRowLanes>(x.lane, [](T a, T b) { return a > b ? a : b; });
 }
 
 template <class T>

@@ -79,9 +79,10 @@ struct RowOps {
   RowLoops<T> (*find)(const char* loss, const double* parameters);
   // Raises each lane's maximum to those of a block; NaN is left out.
   void (*maxima)(const T* x, int64_t size, Lanes<T>* maximum);
-  // exps = exp(x - reference), and their sums added to each lane's.
+  // exps = exp(x - reference), and their sums added to each lane's; meanwhile as many bytes are
+  // fetched from `ahead`, which the caller will want next.
   void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* exps,
-               Lanes<T>* sum);
+               Lanes<T>* sum, const void* ahead);
   void (*log)(const Lanes<T>& x, Lanes<T>* out);
   T (*sum)(const Lanes<T>& x);
   T (*maximum)(const Lanes<T>& x);

@@ -26,6 +26,8 @@ struct Loss : LossEntry {
 #define FASTLOSS_ENTRY(NAME, LABELS, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_LABELS_##LABELS},
 constexpr Loss kLosses[] = {FASTLOSS_ROWWISE_LOSSES(FASTLOSS_ENTRY)};
 
+// Classes of a long row that are walked together, in the L1 cache.
+constexpr int64_t kChunk = 2048;
 // Rows of fewer classes go abreast.
 constexpr int64_t kShortRow = 96;
 // The exponentials of a longer row are taken twice, as keeping them would cost as much memory
@@ -291,7 +293,7 @@ class Walk {
   };
 
   Chunk chunk_at(int64_t begin) const {
-    const int64_t size = std::min(kTile, call_.classes - begin);
+    const int64_t size = std::min(kChunk, call_.classes - begin);
     if (size >= kW) return {begin, size / kW * kW, size / kW * kW};
     return {begin, size, kW};
   }
@@ -320,7 +322,7 @@ class Walk {
     ops_.load(side.dtype, from, buffer, chunk.size);
     std::fill(buffer + chunk.size, buffer + chunk.padded, side.pad);
     if (soft) {
-      alignas(64) T raw[kTile];
+      alignas(64) T raw[kChunk];
       std::copy(buffer, buffer + chunk.padded, raw);
       soften(side, raw, chunk.padded, buffer, slope);
       std::fill(buffer + chunk.size, buffer + chunk.padded, side.pad);
@@ -351,7 +353,8 @@ class Walk {
       const bool empty = largest == -std::numeric_limits<T>::infinity();
       reference.lane[0] = empty ? T(0) : largest;
       fill(&lanes, T(0));
-      row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes);
+      row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes,
+                    side.data + (row * call_.classes + begin + chunk.size) * side.size);
       const double sum = double(row_ops_.sum(lanes));
       if (empty) {
         n.sum += sum;
@@ -378,7 +381,7 @@ class Walk {
     Lanes<T> reference, sums = {};
     reference.lane[0] = T(n.maximum);
     shares->factor.lane[0] = T(1 / n.sum);
-    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums);
+    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, x);
     return buffer;
   }
 
@@ -394,7 +397,7 @@ class Walk {
       if (place >= 0 && place < chunk.size) buffer[place] = T(1);
     }
     if (call_.label_smoothing != 0 || class_weight_) {
-      alignas(64) T weights[kTile];
+      alignas(64) T weights[kChunk];
       if (class_weight_) {
         std::copy(class_weight_ + chunk.begin, class_weight_ + chunk.begin + chunk.size, weights);
         std::fill(weights + chunk.size, weights + chunk.padded, T(0));
@@ -434,12 +437,12 @@ class Walk {
   double walk_along(int64_t begin, int64_t end) {
     const int64_t classes = call_.classes;
     const bool keeps = classes <= kKeptRow && (gradient_ || !picks_);
-    const int64_t padded = ceil_div(classes, kW) * kW, chunks = ceil_div(classes, kTile) + 1;
-    Scratch scratch((6 * kTile + 2 * (padded + chunks)) * int64_t(sizeof(T)) + 10 * 64);
+    const int64_t padded = ceil_div(classes, kW) * kW, chunks = ceil_div(classes, kChunk) + 1;
+    Scratch scratch((6 * kChunk + 2 * (padded + chunks)) * int64_t(sizeof(T)) + 10 * 64);
     Buffers b;
     for (T** buffer :
          {&b.label, &b.prediction, &b.label_exps, &b.prediction_exps, &b.slope, &b.gradient})
-      *buffer = scratch.take<T>(kTile);
+      *buffer = scratch.take<T>(kChunk);
     const bool label_logits = loops_.label == Row::logits;
     b.kept_prediction_exps = keeps ? scratch.take<T>(padded) : nullptr;
     b.prediction_references = keeps ? scratch.take<T>(chunks) : nullptr;
@@ -665,7 +668,7 @@ class Walk {
       row_ops_.maxima(x, size, &shares->shift);
       for (T& shift : shares->shift.lane)
         if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
-      row_ops_.exps(x, size, shares->shift, true, exps, &sum);
+      row_ops_.exps(x, size, shares->shift, true, exps, &sum, x);
       row_ops_.log(sum, &shares->log_sum);
     } else if (kind == Row::parts) {
       loops_.parts(call_.parameters, x, size, &sum);

@@ -38,8 +38,8 @@ struct Format<float> {
   static constexpr float kTiny = 0x1p-25f;
   // exp is 0 below and infinite above.
   static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;
-  // exp is a normal number down to here.
-  static constexpr float kExpNormal = -87.0f;
+  // Its quotient by ln(2) rounds to -kBias.
+  static constexpr float kExpFlush = -88.0f;
   // exp2 is 0 or infinite beyond, and exp_scaled right up to it.
   static constexpr float kExp2Bound = 200.0f;
   static constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
@@ -64,7 +64,7 @@ struct Format<double> {
   static constexpr double kRound = 0x1.8p52 + 2046;
   static constexpr double kTiny = 0x1p-54;
   static constexpr double kExpLow = -746.0, kExpHigh = 710.0;
-  static constexpr double kExpNormal = -708.0;
+  static constexpr double kExpFlush = -709.0;
   static constexpr double kExp2Bound = 1500.0;
   static constexpr double kLog2e = 1.4426950408889634074, kLn2 = 0.69314718055994530942;
   static constexpr double kLog2Scale = 0.96179669392597560491;
@@ -209,17 +209,29 @@ FASTLOSS_INLINE T exp_bounded(T x) {
   return zero_unless(!(x < Format<T>::kExpLow), exp_scaled(r, bits));
 }
 
-// exp of a number that is not above 0, with 0 for what would be less than exp(kExpNormal): a share
-// of a row, for which subnormals do not pay.
+// exp(r) for |r| <= ln(2) / 2.
+FASTLOSS_INLINE float exp_near_zero(float r) {
+  return 1 + r * (0.9999997f +
+                  r * (0.49999148f + r * (0.16667639f + r * (0.04189816f + r * 0.0082902638f))));
+}
+FASTLOSS_INLINE double exp_near_zero(double r) { return 1 + exp_minus_one(r); }
+
+// exp of a number that is not above 0, but 0 under exp(kExpFlush): a share of a row, of which there
+// are many, and of which the small ones need not be as exact as the large.
 template <class T>
 FASTLOSS_INLINE T exp_flushed(T x) {
   using F = Format<T>;
   constexpr T kRound = F::kRound - T(F::kBias);
-  T shifted = x * F::kLog2e + kRound;
+  // From here down 2^n is 0. NaN stays.
+  T bounded = x < F::kExpFlush ? F::kExpFlush : x;
+  T shifted = bounded * F::kLog2e + kRound;
   T n = shifted - kRound;
-  T r = (x - n * F::kLn2Head) - n * F::kLn2Tail;
-  T power = from_bits<T>(to_bits(shifted) << F::kFraction);
-  return zero_unless(!(x < F::kExpNormal), power + power * exp_minus_one(r));
+#ifdef __FMA__
+  T r = bounded - n * F::kLn2;
+#else
+  T r = (bounded - n * F::kLn2Head) - n * F::kLn2Tail;
+#endif
+  return exp_near_zero(r) * from_bits<T>(to_bits(shifted) << F::kFraction);
 }
 
 // expm1 of a number that is not above kExpHigh, but for the sign of zero and for subnormals.
