@@ -128,6 +128,9 @@ FASTLOSS_API int fastloss_rowwise_forward(const fastloss_rowwise* call, void* lo
 FASTLOSS_API int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream,
                                            void* gradient);
 
+/* 1 if a label is a class, 0 if it is a row. */
+FASTLOSS_API int fastloss_rowwise_sparse(const char* loss);
+
 /* As fastloss_elementwise_losses. */
 FASTLOSS_API const char* fastloss_rowwise_losses(void);
 

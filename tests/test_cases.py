@@ -6,13 +6,20 @@ import inspect
 
 import keras
 import pytest
+import rowwise_cases
 from cases import CASES
 
 import fastloss as fl
 from fastloss import core, reference
-from fastloss.losses.base import ElementwiseLoss
+from fastloss.losses.base import FusedLoss
 
 FOUND_BY_THE_DRIVER = {"binary"}
+EVERY_CASE = (*CASES, *rowwise_cases.CASES)
+# Keras has it since August 2026, in this place.
+NEWER = {
+    "SparseCategoricalCrossentropy": "label_smoothing",
+    "sparse_categorical_crossentropy": "label_smoothing",
+}
 
 
 @pytest.mark.parametrize("loss", core.elementwise_losses())
@@ -25,7 +32,7 @@ def test_loss_has_kernel_reference_and_class(loss):
     assert any(case.loss == loss for case in CASES), "no test case in cases.py"
     for case in CASES:
         if case.loss == loss:
-            assert issubclass(getattr(fl, case.public), ElementwiseLoss)
+            assert issubclass(getattr(fl, case.public), FusedLoss)
             assert callable(getattr(fl, case.function))
 
 
@@ -33,28 +40,46 @@ def test_reference_has_no_loss_without_a_kernel():
     assert set(reference.LOSSES) == set(core.elementwise_losses())
 
 
+def test_rowwise_loss_has_reference_and_class():
+    assert {case.loss for case in rowwise_cases.CASES} == set(reference.ROWWISE_LOSSES)
+    for case in rowwise_cases.CASES:
+        parameters = list(inspect.signature(reference.ROWWISE_LOSSES[case.loss]).parameters)
+        assert parameters[:2] == ["y_true", "y_pred"]
+        assert issubclass(getattr(fl, case.public), FusedLoss)
+        assert callable(getattr(fl, case.function))
+
+
 def in_keras(names):
     return sorted(name for name in set(names) if hasattr(keras.losses, name))
 
 
-@pytest.mark.parametrize("public", in_keras(case.public for case in CASES))
+def check_arguments(name):
+    """Those of Keras come first, in its order and with its defaults."""
+    ours = dict(inspect.signature(getattr(fl, name)).parameters)
+    expected = inspect.signature(getattr(keras.losses, name)).parameters
+    if NEWER.get(name) not in expected:
+        ours.pop(NEWER.get(name), None)
+    assert list(ours)[: len(expected)] == list(expected)
+    for argument, parameter in expected.items():
+        assert ours[argument].default == parameter.default, argument
+
+
+@pytest.mark.parametrize("public", in_keras(case.public for case in EVERY_CASE))
 def test_class_takes_the_arguments_of_keras_in_its_order(public):
-    theirs = getattr(keras.losses, public)
-    ours = inspect.signature(getattr(fl, public)).parameters
-    expected = inspect.signature(theirs).parameters
-    assert list(ours)[: len(expected)] == list(expected)
-    for name, parameter in expected.items():
-        assert ours[name].default == parameter.default, name
+    check_arguments(public)
 
 
-@pytest.mark.parametrize("function", in_keras(case.function for case in CASES))
+@pytest.mark.parametrize("function", in_keras(case.function for case in EVERY_CASE))
 def test_function_takes_the_arguments_of_keras_in_its_order(function):
-    theirs = getattr(keras.losses, function)
-    ours = inspect.signature(getattr(fl, function)).parameters
-    expected = inspect.signature(theirs).parameters
-    assert list(ours)[: len(expected)] == list(expected)
-    for name, parameter in expected.items():
-        assert ours[name].default == parameter.default, name
+    check_arguments(function)
+
+
+@pytest.mark.parametrize("public", in_keras(case.public for case in rowwise_cases.CASES))
+def test_more_arguments_are_given_by_name_only(public):
+    expected = inspect.signature(getattr(keras.losses, public)).parameters
+    for name, parameter in inspect.signature(getattr(fl, public)).parameters.items():
+        if name not in expected and name != NEWER.get(public):
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, name
 
 
 def test_every_public_loss_is_tested():
@@ -65,4 +90,4 @@ def test_every_public_loss_is_tested():
         and issubclass(getattr(fl, name), keras.losses.Loss)
         and getattr(fl, name).__name__ == name
     }
-    assert classes == {case.public for case in CASES}
+    assert classes == {case.public for case in EVERY_CASE}

@@ -134,9 +134,156 @@ def test_a_scalar_is_one_number() -> None:
         ("BinaryFocalCrossentropy", {"alpha": -0.5}),
         ("BinaryFocalCrossentropy", {"gamma": -1.0}),
         ("Huber", {"delta": -1.0}),
+        ("CategoricalCrossentropy", {"label_smoothing": 1.5}),
+        ("CategoricalFocalCrossentropy", {"alpha": -0.5}),
+        ("CategoricalFocalCrossentropy", {"gamma": -1.0}),
+        ("SparseCategoricalCrossentropy", {"ignore_class": 1.5}),
     ],
 )
 def test_arguments_without_a_meaning(name: str, arguments: dict[str, float]) -> None:
     getattr(keras.losses, name)(**arguments)
     with pytest.raises(ValueError, match=next(iter(arguments))):
         getattr(fl, name)(**arguments)
+
+
+# Losses over rows of classes
+
+
+def test_labels_that_do_not_sum_to_one() -> None:
+    y_true, y_pred = np.float32([[2, 0]]), np.float32([[0, 0]])
+    gradients = [
+        value_and_gradient(losses.CategoricalCrossentropy(True), y_true, y_pred)[1]
+        for losses in (fl, keras.losses)
+    ]
+    np.testing.assert_allclose(gradients[0], [[-1, 1]])
+    np.testing.assert_allclose(gradients[1], [[-1.5, 0.5]])
+
+
+def test_a_masked_class_beside_a_one_hot_label() -> None:
+    y_true, y_pred = np.float32([[0, 1, 0]]), np.float32([[1, 2, -np.inf]])
+    np.testing.assert_allclose(
+        fl.CategoricalCrossentropy(True)(y_true, y_pred), np.log1p(np.exp(-1)), rtol=1e-6
+    )
+    assert np.isnan(keras.losses.CategoricalCrossentropy(True)(y_true, y_pred))
+
+
+def test_focal_loss_of_a_certain_mistake() -> None:
+    y_true, y_pred = np.float32([[1, 0]]), np.float32([[0, 20]])
+    ours, theirs = (
+        value_and_gradient(losses.CategoricalFocalCrossentropy(from_logits=True), y_true, y_pred)
+        for losses in (fl, keras.losses)
+    )
+    np.testing.assert_allclose(ours[0], 5, rtol=1e-6)
+    np.testing.assert_allclose(ours[1], [[-0.25, 0.25]], rtol=1e-6)
+    np.testing.assert_allclose(theirs[0], 4.03, rtol=1e-3)
+    np.testing.assert_array_equal(theirs[1], [[0, 0]])
+
+
+def test_generalized_crossentropy_of_a_column_of_labels() -> None:
+    y_true, y_pred = np.array([[0], [1], [0]]), np.float32([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    ours = fl.CategoricalGeneralizedCrossEntropy(reduction=None)(y_true, y_pred)
+    theirs = keras.losses.CategoricalGeneralizedCrossEntropy(reduction=None)(y_true, y_pred)
+    assert (ours.shape, theirs.shape) == ((3,), (3, 3))
+
+
+def test_generalized_crossentropy_looks_at_the_label_alone() -> None:
+    ours, theirs = (losses.CategoricalGeneralizedCrossEntropy() for losses in (fl, keras.losses))
+    y_pred = np.float32([[0, 0.4, 0.6]])
+    np.testing.assert_array_equal(value_and_gradient(ours, [0], y_pred)[1], [[-np.inf, 0, 0]])
+    assert np.isnan(value_and_gradient(theirs, [0], y_pred)[1][0, 1:]).all()
+    y_pred = np.float32([[np.nan, 0.25, 0.5]])
+    assert value_and_gradient(ours, [1], y_pred)[0] == 1
+    assert np.isnan(value_and_gradient(theirs, [1], y_pred)[0])
+
+
+def test_a_label_that_is_no_class() -> None:
+    y_pred = np.float32([[0.25, 0.25, 0.5]])
+    assert keras.losses.CategoricalGeneralizedCrossEntropy()(np.array([3]), y_pred) == 2
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        keras.losses.SparseCategoricalCrossentropy()(np.array([3]), y_pred)
+    with fl.use_backend("reference"):
+        for loss in (fl.CategoricalGeneralizedCrossEntropy(), fl.SparseCategoricalCrossentropy()):
+            value, gradient = value_and_gradient(loss, [3], y_pred)
+            assert np.isnan(value) and np.isnan(gradient).all()
+
+
+def test_class_numbers_are_not_rounded() -> None:
+    y_true, y_pred = np.array([257]), np.eye(300, dtype=np.float32)[257:258] * 100
+    for losses, expected in ((fl, 0), (keras.losses, 100)):
+        loss = losses.SparseCategoricalCrossentropy(True, dtype="bfloat16")
+        assert float(loss(y_true, y_pred)) == expected
+
+
+def test_axis_of_the_classes_may_be_any() -> None:
+    y_true, y_pred = np.array([[0, 1]]), np.zeros((1, 3, 2), np.float32)
+    loss = fl.SparseCategoricalCrossentropy(True, axis=1)
+    np.testing.assert_allclose(loss(y_true, y_pred), np.log(3), rtol=1e-6)
+    with pytest.raises(ValueError, match="axis=-1"):
+        keras.losses.SparseCategoricalCrossentropy(True, axis=1)(y_true, y_pred)
+    y_true = np.ones((1, 3, 2), np.float32) / 3
+    loss = fl.CategoricalCrossentropy(True, axis=-2)
+    np.testing.assert_allclose(loss(y_true, y_pred), np.log(3), rtol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        keras.losses.CategoricalCrossentropy(True, axis=-2)(y_true, y_pred)
+
+
+def test_smoothed_labels_sum_to_one_along_any_axis() -> None:
+    y_true = np.zeros((1, 2, 4), np.float32)
+    y_true[:, 0] = 1
+    y_pred = np.full((1, 2, 4), 0.5, np.float32)
+    loss = fl.CategoricalCrossentropy(label_smoothing=0.5, axis=1)
+    np.testing.assert_allclose(loss(y_true, y_pred), np.log(2), rtol=1e-6)
+
+
+def test_alpha_per_class_along_another_axis() -> None:
+    y_true, y_pred = np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32)
+    y_true[0, [0, 1, 0], [0, 1, 2]] = 1
+    arguments = {"alpha": [1.0, 2.0], "gamma": 0.0, "from_logits": True, "axis": 1}
+    loss = fl.CategoricalFocalCrossentropy(**arguments, reduction=None)
+    np.testing.assert_allclose(loss(y_true, y_pred), np.log(2) * np.array([[1, 2, 1]]), rtol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        keras.losses.CategoricalFocalCrossentropy(**arguments)(y_true, y_pred)
+
+
+@pytest.mark.parametrize("name", ["SparseCategoricalCrossentropy", "CosineSimilarity"])
+def test_axis_is_kept(name: str) -> None:
+    assert getattr(fl, name)(axis=1).get_config()["axis"] == 1
+    assert "axis" not in getattr(keras.losses, name)(axis=1).get_config()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_logits_behind_a_half_precision_softmax(dtype: str) -> None:
+    y_pred = keras.activations.softmax(tf.constant([[40.0, 0.0]], dtype))
+    y_true = np.array([1])
+    np.testing.assert_allclose(fl.SparseCategoricalCrossentropy()(y_true, y_pred), 40, rtol=1e-6)
+    assert float(keras.losses.SparseCategoricalCrossentropy()(y_true, y_pred)) < 17
+
+
+def test_cosine_similarity_of_zeros_under_xla() -> None:
+    y_true, y_pred = np.float32([[3, 4]]), np.zeros((1, 2), np.float32)
+
+    def gradient(losses):
+        @tf.function(jit_compile=True)
+        def step(p):
+            with tf.GradientTape() as tape:
+                tape.watch(p)
+                value = losses.CosineSimilarity()(y_true, p)
+            return tape.gradient(value, p)
+
+        return step(tf.constant(y_pred))
+
+    np.testing.assert_allclose(gradient(fl), [[-6e6, -8e6]], rtol=1e-6)
+    assert np.isnan(gradient(keras.losses)).all()
+
+
+def test_cosine_similarity_broadcast_along_the_vectors() -> None:
+    y_true, y_pred = np.float32([[2]]), np.ones((1, 4), np.float32)
+    assert float(fl.CosineSimilarity()(y_true, y_pred)) == -1
+    assert float(keras.losses.CosineSimilarity()(y_true, y_pred)) == -2
+
+
+def test_sparse_labels_of_one_class() -> None:
+    y_true, y_pred = np.zeros((2, 3), int), np.zeros((2, 3, 1), np.float32)
+    assert float(fl.SparseCategoricalCrossentropy(True)(y_true, y_pred)) == 0
+    with pytest.raises(ValueError, match="output"):
+        keras.losses.SparseCategoricalCrossentropy(True)(y_true, y_pred)

@@ -340,13 +340,10 @@ void soften(const T* x, int64_t size, T cap, T factor, T* __restrict z, T* __res
     return;
   }
   const T inverse = T(1) / cap, height = cap * factor;
-  for (int64_t i = 0; i < (size & -kWidth); ++i) z[i] = height * tanh(x[i] * inverse);
-  if (!slope) return;
-  const T back = T(1) / height;
-  for (int64_t i = 0; i < (size & -kWidth); ++i) {
-    const T t = z[i] * back;
-    slope[i] = (T(1) - t) * (T(1) + t);
-  }
+  for (int64_t i = 0; i < (size & -kWidth); ++i) z[i] = tanh(x[i] * inverse);
+  if (slope)
+    for (int64_t i = 0; i < (size & -kWidth); ++i) slope[i] = (T(1) - z[i]) * (T(1) + z[i]);
+  for (int64_t i = 0; i < (size & -kWidth); ++i) z[i] *= height;
 }
 
 template <class T>

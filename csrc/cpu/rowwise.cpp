@@ -896,6 +896,11 @@ int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream
   return Walk<float>(*call, *entry).backward(static_cast<const float*>(upstream), gradient);
 }
 
+int fastloss_rowwise_sparse(const char* loss) {
+  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
+  return entry && entry->sparse;
+}
+
 const char* fastloss_rowwise_losses(void) {
   static const std::string names = fastloss::names_of(fastloss::kLosses);
   return names.c_str();

@@ -12,6 +12,8 @@ struct Registration {
   Registration() {
     try {
       fastloss::register_elementwise();
+      fastloss::register_rowwise();
+      fastloss::register_scale();
     } catch (const std::exception& error) {
       // An exception cannot leave a static initialiser; a missing op is reported by the loader.
       std::fprintf(stderr, "fastloss: the ops could not be registered: %s\n", error.what());

@@ -3,5 +3,7 @@
 namespace fastloss {
 
 void register_elementwise();
+void register_rowwise();
+void register_scale();
 
 }  // namespace fastloss

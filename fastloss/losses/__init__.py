@@ -1,5 +1,21 @@
 """The losses, by what they are for."""
 
+from fastloss.losses.categorical import (
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from fastloss.losses.categorical_focal import (
+    CategoricalFocalCrossentropy,
+    SparseCategoricalFocalCrossentropy,
+    categorical_focal_crossentropy,
+    sparse_categorical_focal_crossentropy,
+)
+from fastloss.losses.categorical_generalized import (
+    CategoricalGeneralizedCrossEntropy,
+    categorical_generalized_cross_entropy,
+)
 from fastloss.losses.classification import (
     BCE,
     BinaryCrossentropy,
@@ -14,12 +30,20 @@ from fastloss.losses.classification import (
 )
 from fastloss.losses.distribution import (
     KLD,
+    JensenShannonDivergence,
     KLDivergence,
     Poisson,
+    jensen_shannon_divergence,
     kl_divergence,
     kld,
     kullback_leibler_divergence,
     poisson,
+)
+from fastloss.losses.multiclass_hinge import (
+    CategoricalHinge,
+    SparseCategoricalHinge,
+    categorical_hinge,
+    sparse_categorical_hinge,
 )
 from fastloss.losses.regression import (
     MAE,
@@ -48,6 +72,8 @@ from fastloss.losses.regression import (
     pinball,
     quantile,
 )
+from fastloss.losses.rowwise import RowMetrics
+from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
 
 __all__ = [
     "BCE",
@@ -58,8 +84,14 @@ __all__ = [
     "MSLE",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
     "Hinge",
     "Huber",
+    "JensenShannonDivergence",
     "KLDivergence",
     "LogCosh",
     "MeanAbsoluteError",
@@ -69,12 +101,22 @@ __all__ = [
     "Pinball",
     "Poisson",
     "Quantile",
+    "RowMetrics",
+    "SparseCategoricalCrossentropy",
+    "SparseCategoricalFocalCrossentropy",
+    "SparseCategoricalHinge",
     "SquaredHinge",
     "bce",
     "binary_crossentropy",
     "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy",
+    "categorical_hinge",
+    "cosine_similarity",
     "hinge",
     "huber",
+    "jensen_shannon_divergence",
     "kl_divergence",
     "kld",
     "kullback_leibler_divergence",
@@ -91,5 +133,8 @@ __all__ = [
     "pinball",
     "poisson",
     "quantile",
+    "sparse_categorical_crossentropy",
+    "sparse_categorical_focal_crossentropy",
+    "sparse_categorical_hinge",
     "squared_hinge",
 ]

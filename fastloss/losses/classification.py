@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fastloss.losses.base import (
-    Elementwise,
-    ElementwiseLoss,
-    Tensor,
-    TensorLike,
-    checked,
-    evaluate,
-    prediction,
-)
+from fastloss.losses.arguments import checked, focus, smoothing
+from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.losses.elementwise import Elementwise
+from fastloss.losses.inputs import Tensor, TensorLike, logits_behind, prediction
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -40,7 +34,7 @@ def hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
 
 
 @serializable
-class Hinge(ElementwiseLoss):
+class Hinge(FusedLoss):
     """Hinge loss of a margin classifier.
 
     Formula: `mean(max(1 - y_true y_pred, 0))`
@@ -88,7 +82,7 @@ def squared_hinge(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
 
 
 @serializable
-class SquaredHinge(ElementwiseLoss):
+class SquaredHinge(FusedLoss):
     """Squared hinge loss of a margin classifier.
 
     Formula: `mean(max(1 - y_true y_pred, 0)^2)`
@@ -117,29 +111,6 @@ class SquaredHinge(ElementwiseLoss):
         return Elementwise("squared_hinge"), y_pred
 
 
-def _logits_behind(y_pred: Tensor, from_logits: bool, loss: str) -> tuple[Tensor, bool]:
-    """The logits, if y_pred is the output of a sigmoid whose input is still known.
-
-    Going back to them is exact where the probabilities have run into 0 or 1.
-    """
-    logits = getattr(y_pred, "_keras_logits", None)
-    if logits is None and not hasattr(y_pred, "numpy") and y_pred.op.type == "Sigmoid":
-        logits = y_pred.op.inputs[0]
-    if logits is None:
-        return y_pred, from_logits
-    if from_logits:
-        warnings.warn(
-            f"{loss} got from_logits=True, but y_pred is the output of a sigmoid: these are "
-            "probabilities. The logits behind them are used; set from_logits=False.",
-            stacklevel=5,
-        )
-    return logits, True
-
-
-def _smoothing(label_smoothing: float) -> float:
-    return checked("label_smoothing", label_smoothing, 0, 1, "a number from 0 to 1")
-
-
 def _positive_weight(pos_weight: Any) -> Any:
     """The weights, checked where they are known: a tensor as it is, numbers as a tuple."""
     if pos_weight is None or (tf.is_tensor(pos_weight) and not hasattr(pos_weight, "numpy")):
@@ -159,7 +130,7 @@ def _binary_crossentropy(
     axis: int,
     pos_weight: Any,
 ) -> tuple[Elementwise, Tensor]:
-    y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_crossentropy")
+    y_pred, from_logits = logits_behind(y_pred, from_logits, "binary_crossentropy", "Sigmoid")
     loss = "binary_crossentropy_from_logits" if from_logits else "binary_crossentropy"
     epsilon = () if from_logits else (keras.config.epsilon(),)
     parameters = (label_smoothing, *epsilon)
@@ -196,7 +167,7 @@ def binary_crossentropy(
     term, y_pred = _binary_crossentropy(
         prediction(y_pred),
         from_logits,
-        _smoothing(label_smoothing),
+        smoothing(label_smoothing),
         axis,
         _positive_weight(pos_weight),
     )
@@ -204,7 +175,7 @@ def binary_crossentropy(
 
 
 @serializable
-class BinaryCrossentropy(ElementwiseLoss):
+class BinaryCrossentropy(FusedLoss):
     """Cross-entropy of yes-or-no labels, one or many per sample.
 
     Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label and,
@@ -242,7 +213,7 @@ class BinaryCrossentropy(ElementwiseLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = from_logits
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
         self.axis = axis
         self.pos_weight = _positive_weight(pos_weight)
 
@@ -272,16 +243,12 @@ def _binary_focal_crossentropy(
     label_smoothing: float,
     axis: int,
 ) -> tuple[Elementwise, Tensor]:
-    y_pred, from_logits = _logits_behind(y_pred, from_logits, "binary_focal_crossentropy")
+    y_pred, from_logits = logits_behind(y_pred, from_logits, "binary_focal_crossentropy", "Sigmoid")
     base, balance = (1 - alpha, 2 * alpha - 1) if apply_class_balancing else (1.0, 0.0)
     loss = "binary_focal_crossentropy_from_logits" if from_logits else "binary_focal_crossentropy"
     epsilon = () if from_logits else (keras.config.epsilon(),)
     parameters = (label_smoothing, gamma, base, balance, *epsilon)
     return Elementwise(loss, parameters, axis, broadcasts=False), y_pred
-
-
-def _focus(gamma: float) -> float:
-    return checked("gamma", gamma, 0, math.inf, "a number that is not negative")
 
 
 def _alpha(alpha: float) -> float:
@@ -323,16 +290,16 @@ def binary_focal_crossentropy(
         prediction(y_pred),
         apply_class_balancing,
         _alpha(alpha),
-        _focus(gamma),
+        focus(gamma),
         from_logits,
-        _smoothing(label_smoothing),
+        smoothing(label_smoothing),
         axis,
     )
     return evaluate(term, y_true, y_pred, adjust_rank=False)
 
 
 @serializable
-class BinaryFocalCrossentropy(ElementwiseLoss):
+class BinaryFocalCrossentropy(FusedLoss):
     """Binary cross-entropy that attends to the hard examples.
 
     Formula: `mean(w (1 - p_t)^gamma bce)`, with `p_t = y p + (1 - y) (1 - p)`, `bce` the binary
@@ -373,9 +340,9 @@ class BinaryFocalCrossentropy(ElementwiseLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.apply_class_balancing = apply_class_balancing
         self.alpha = _alpha(alpha)
-        self.gamma = _focus(gamma)
+        self.gamma = focus(gamma)
         self.from_logits = from_logits
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
         self.axis = axis
 
     def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:

@@ -7,15 +7,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import (
-    Elementwise,
-    ElementwiseLoss,
-    Tensor,
-    TensorLike,
-    checked,
-    evaluate,
-    prediction,
-)
+from fastloss.losses.arguments import checked
+from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.losses.elementwise import Elementwise
+from fastloss.losses.inputs import Tensor, TensorLike, prediction
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -41,7 +36,7 @@ def mean_squared_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
 
 
 @serializable
-class MeanSquaredError(ElementwiseLoss):
+class MeanSquaredError(FusedLoss):
     """Mean of squared errors.
 
     Formula: `mean((y_true - y_pred)^2)`
@@ -85,7 +80,7 @@ def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
 
 
 @serializable
-class MeanAbsoluteError(ElementwiseLoss):
+class MeanAbsoluteError(FusedLoss):
     """Mean of absolute errors.
 
     Formula: `mean(|y_true - y_pred|)`
@@ -133,7 +128,7 @@ def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> Te
 
 
 @serializable
-class MeanAbsolutePercentageError(ElementwiseLoss):
+class MeanAbsolutePercentageError(FusedLoss):
     """Mean of absolute errors in percent of the label.
 
     Formula: `100 mean(|y_true - y_pred| / max(|y_true|, epsilon))`
@@ -183,7 +178,7 @@ def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> Te
 
 
 @serializable
-class MeanSquaredLogarithmicError(ElementwiseLoss):
+class MeanSquaredLogarithmicError(FusedLoss):
     """Mean of squared differences of log(1 + x).
 
     Formula: `mean((log(1 + max(y_true, epsilon)) - log(1 + max(y_pred, epsilon)))^2)`
@@ -238,7 +233,7 @@ def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> Tensor:
 
 
 @serializable
-class Huber(ElementwiseLoss):
+class Huber(FusedLoss):
     """Squared for small errors, linear for large ones: outliers pull with a bounded force.
 
     Formula: `mean(e^2 / 2 if |e| <= delta else delta |e| - delta^2 / 2)`, `e = y_pred - y_true`
@@ -294,7 +289,7 @@ def log_cosh(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
 
 
 @serializable
-class LogCosh(ElementwiseLoss):
+class LogCosh(FusedLoss):
     """Logarithm of the hyperbolic cosine of the error.
 
     Formula: `mean(log(cosh(y_pred - y_true)))`
@@ -350,7 +345,7 @@ def pinball(y_true: TensorLike, y_pred: TensorLike, tau: float = 0.5) -> Tensor:
 
 
 @serializable
-class Pinball(ElementwiseLoss):
+class Pinball(FusedLoss):
     """Pinball (quantile) loss: its minimum is the `tau` quantile of the labels.
 
     Formula: `mean(max(tau e, (tau - 1) e))`, `e = y_true - y_pred`

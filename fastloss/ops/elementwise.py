@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
-from functools import cache
 
 import tensorflow as tf
 
 from fastloss import reference
-from fastloss.ops import gradients
 from fastloss.ops.context import is_compiled_by_xla, is_recorded
-from fastloss.ops.library import backend, ops
+from fastloss.ops.library import backend, float64_bits, ops
 
 LABEL_DTYPES = frozenset(
     (
@@ -30,12 +27,6 @@ LABEL_DTYPES = frozenset(
         tf.float64,
     )
 )
-
-
-@cache
-def _bits(parameters: Sequence[float]) -> list[int]:
-    """The parameters as int64, since a float attribute of TensorFlow has 32 bits."""
-    return [struct.unpack("<q", struct.pack("<d", value))[0] for value in parameters]
 
 
 def elementwise(
@@ -78,7 +69,7 @@ def elementwise(
         [] if column_weight is None else [column_weight],
     )
     accumulation = tf.float64 if dtype == tf.float64 else tf.float32
-    bits = _bits(parameters)
+    bits = float64_bits(parameters)
     attributes = (loss, bits, reduction, accumulation, replicas)
     if reduction == "none":
         return kernels.fastloss_elementwise_rows(*inputs, *attributes)
@@ -93,6 +84,3 @@ def elementwise(
     return kernels.fastloss_elementwise_record(
         *inputs, value, gradient, loss, bits, reduction, replicas
     )
-
-
-gradients.register()

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 import tensorflow as tf
 
 from fastloss import reference
-from fastloss.ops.library import ops
+from fastloss.ops.library import float64_of, ops
 
 Gradient: TypeAlias = tf.Tensor | None
 
 
-class _Call(NamedTuple):
-    """An op's inputs and attributes, as `reference.elementwise` takes them."""
+@dataclass(frozen=True)
+class _Call:
+    """An op's inputs and attributes, as the reference takes them."""
 
-    loss: str
-    bits: list[int]
-    reduction: str
-    replicas: int
+    op: Any
     y_true: tf.Tensor
     y_pred: tf.Tensor
     weight: tf.Tensor | None
-    column_weight: tf.Tensor | None
+    second_weight: tf.Tensor | None
 
     @classmethod
     def of(cls, op: Any) -> _Call:
         inputs = list(op.inputs)
-        weights, column_weights = op.get_attr("N"), op.get_attr("M")
+        weights, second_weights = op.get_attr("N"), op.get_attr("M")
         return cls(
-            tf.compat.as_str(op.get_attr("loss")),
-            list(op.get_attr("parameters")),
-            tf.compat.as_str(op.get_attr("reduction")),
-            op.get_attr("replicas"),
+            op,
             inputs[0],
             inputs[1],
             inputs[2] if weights else None,
-            inputs[2 + weights] if column_weights else None,
+            inputs[2 + weights] if second_weights else None,
         )
 
     @property
@@ -47,20 +43,38 @@ class _Call(NamedTuple):
 
     @property
     def inputs(self) -> list[tf.Tensor]:
-        optional = (self.weight, self.column_weight)
+        optional = (self.weight, self.second_weight)
         return [self.y_true, self.y_pred, *(x for x in optional if x is not None)]
 
+    def text(self, attribute: str) -> str:
+        return tf.compat.as_str(self.op.get_attr(attribute))
+
+    def numbers(self, attribute: str) -> tuple[float, ...]:
+        return float64_of(self.op.get_attr(attribute))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Those that the op of the gradient has as well."""
+        names = ("loss", "parameters", "reduction", "replicas", *self.own_attributes)
+        return {name: self.op.get_attr(name) for name in names}
+
+    own_attributes: ClassVar[tuple[str, ...]] = ()
+
     def reference(self) -> tf.Tensor:
-        parameters = [struct.unpack("<d", struct.pack("<q", bits))[0] for bits in self.bits]
-        return reference.elementwise(
-            self.loss,
-            parameters,
+        raise NotImplementedError
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        """The gradient of y_pred from the kernel."""
+        raise NotImplementedError
+
+    def _gradient(self, kernel: Callable[..., tf.Tensor], upstream: tf.Tensor) -> tf.Tensor:
+        return kernel(
             self.y_true,
             self.y_pred,
-            self.weight,
-            self.column_weight,
-            self.reduction,
-            self.replicas,
+            [] if self.weight is None else [self.weight],
+            [] if self.second_weight is None else [self.second_weight],
+            upstream,
+            **self.attributes,
         )
 
     def reference_gradient(self, upstream: tf.Tensor) -> tf.Tensor:
@@ -70,19 +84,44 @@ class _Call(NamedTuple):
             loss = self.reference()
         return tape.gradient(loss, self.y_pred, upstream)
 
-    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
-        """The gradient of y_pred from the kernel."""
-        return ops().fastloss_elementwise_gradient(
+
+class _Elementwise(_Call):
+    def reference(self) -> tf.Tensor:
+        return reference.elementwise(
+            self.text("loss"),
+            self.numbers("parameters"),
             self.y_true,
             self.y_pred,
-            [] if self.weight is None else [self.weight],
-            [] if self.column_weight is None else [self.column_weight],
-            upstream,
-            self.loss,
-            self.bits,
-            self.reduction,
-            self.replicas,
+            self.weight,
+            self.second_weight,
+            self.text("reduction"),
+            self.op.get_attr("replicas"),
         )
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        return self._gradient(ops().fastloss_elementwise_gradient, upstream)
+
+
+class _Rowwise(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = ("options", "axis", "ignores", "ignore_class")
+
+    def reference(self) -> tf.Tensor:
+        ignore_class = self.op.get_attr("ignore_class") if self.op.get_attr("ignores") else None
+        return reference.rowwise(
+            self.text("loss"),
+            self.numbers("parameters"),
+            self.y_true,
+            self.y_pred,
+            self.weight,
+            self.second_weight,
+            reference.Options(*self.numbers("options"), ignore_class),
+            self.op.get_attr("axis"),
+            self.text("reduction"),
+            self.op.get_attr("replicas"),
+        )
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        return self._gradient(ops().fastloss_rowwise_gradient, upstream)
 
 
 def _needed(op: Any) -> list[bool]:
@@ -91,12 +130,12 @@ def _needed(op: Any) -> list[bool]:
     return [i not in skipped and x.dtype.is_floating for i, x in enumerate(op.inputs)]
 
 
-def _others(op: Any, needed: list[bool], upstream: tf.Tensor) -> list[Gradient]:
+def _others(kind: type[_Call], op: Any, needed: list[bool], upstream: tf.Tensor) -> list[Gradient]:
     """Gradients of labels and weights, from the reference, where they are needed."""
     gradients: list[Gradient] = [None] * len(needed)
     indices = [i for i, wanted in enumerate(needed) if wanted and i != 1]
     if indices:
-        call = _Call.of(op)
+        call = kind.of(op)
         targets = [op.inputs[i] for i in indices]
         with tf.GradientTape() as tape:
             tape.watch(targets)
@@ -125,25 +164,25 @@ def _differentiate(
     return [next(gradients) if tensor.dtype.is_floating else None for tensor in inputs]
 
 
-def _elementwise(op: Any, upstream: tf.Tensor) -> list[Gradient]:
+def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
     needed = _needed(op)
-    gradients = _others(op, needed, upstream)
+    gradients = _others(kind, op, needed, upstream)
     if needed[1]:
-        gradients[1] = _Call.of(op).gradient(upstream)
+        gradients[1] = kind.of(op).gradient(upstream)
     return gradients
 
 
-def _elementwise_with_gradient(
-    op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor
+def _with_gradient(
+    kind: type[_Call], op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor
 ) -> list[Gradient]:
     needed = _needed(op)
     gradients: list[Gradient] = [None] * len(needed)
     if not _is_zero(upstream):
-        gradients = _others(op, needed, upstream)
+        gradients = _others(kind, op, needed, upstream)
         if needed[1]:
             gradients[1] = ops().fastloss_scale(op.outputs[1], upstream)
     if not _is_zero(gradient_upstream):
-        call = _Call.of(op)
+        call = kind.of(op)
         one = tf.ones([], call.accumulation)
         second = _differentiate(
             lambda: call.reference_gradient(one), call.inputs, gradient_upstream
@@ -152,21 +191,26 @@ def _elementwise_with_gradient(
     return gradients
 
 
-def _elementwise_record(op: Any, upstream: tf.Tensor) -> list[Gradient]:
+def _record(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
     # The last two inputs are the loss and its gradient, which are carried, not differentiated.
     needed = [*_needed(op)[:-2], False, False]
-    gradients = _others(op, needed, upstream)
+    gradients = _others(kind, op, needed, upstream)
     if needed[1]:
         gradients[1] = ops().fastloss_scale(op.inputs[-1], upstream)
     return gradients
 
 
-def _elementwise_gradient(op: Any, gradient_upstream: tf.Tensor) -> list[Gradient]:
-    call = _Call.of(op)
+def _gradient(kind: type[_Call], op: Any, gradient_upstream: tf.Tensor) -> list[Gradient]:
+    call = kind.of(op)
     upstream = op.inputs[-1]
     return _differentiate(
         lambda: call.reference_gradient(upstream), [*call.inputs, upstream], gradient_upstream
     )
+
+
+def _metrics(op: Any, upstream: tf.Tensor, *_: Any) -> list[Gradient]:
+    # Log-sum-exp and hits come out of the op for looking at; they carry no gradient.
+    return _plain(_Rowwise, op, upstream)
 
 
 def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
@@ -177,12 +221,18 @@ def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
 
 def register() -> None:
     """Tell TensorFlow the gradients of the ops."""
-    for op, gradient in {
-        "FastlossElementwise": _elementwise,
-        "FastlossElementwiseRows": _elementwise,
-        "FastlossElementwiseWithGradient": _elementwise_with_gradient,
-        "FastlossElementwiseRecord": _elementwise_record,
-        "FastlossElementwiseGradient": _elementwise_gradient,
-        "FastlossScale": _scale,
-    }.items():
-        tf.RegisterGradient(op)(gradient)
+    kinds: dict[str, type[_Call]] = {
+        "FastlossElementwise": _Elementwise,
+        "FastlossRowwise": _Rowwise,
+    }
+    for op, kind in kinds.items():
+        for suffix, gradient in {
+            "": _plain,
+            "Rows": _plain,
+            "WithGradient": _with_gradient,
+            "Record": _record,
+            "Gradient": _gradient,
+        }.items():
+            tf.RegisterGradient(op + suffix)(partial(gradient, kind))
+    tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
+    tf.RegisterGradient("FastlossScale")(_scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +127,17 @@ def set_backend(name: str) -> None:
     if name == "fused":
         ops()
     _requested = name
+
+
+@cache
+def float64_bits(numbers: tuple[float, ...]) -> list[int]:
+    """The numbers as int64 of the same bits, since a float attribute of TensorFlow has 32 bits."""
+    return [struct.unpack("<q", struct.pack("<d", value))[0] for value in numbers]
+
+
+def float64_of(bits: list[int]) -> tuple[float, ...]:
+    """The numbers that `float64_bits` took."""
+    return tuple(struct.unpack("<d", struct.pack("<q", value))[0] for value in bits)
 
 
 @contextmanager

@@ -1,0 +1,350 @@
+"""The rowwise losses: each takes rows of labels and predictions, classes in the last dimension.
+
+The names and the order of the parameters are those of `csrc/losses/rowwise.h`. Labels arrive here
+as rows, smoothed and weighed; integer labels as their one-hot rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+Tensor: TypeAlias = tf.Tensor
+
+
+class Options(NamedTuple):
+    """What a user may add to any cross-entropy.
+
+    Attributes:
+        label_smoothing: Moves the labels that far towards 1 / classes.
+        temperature: Logits are divided by it, after the softcap.
+        logit_softcap: Logits become cap * tanh(logits / cap); 0 is none.
+        z_loss: Adds z_loss * log_sum_exp**2.
+        ignore_class: The class whose rows are left out.
+    """
+
+    label_smoothing: float = 0.0
+    temperature: float = 1.0
+    logit_softcap: float = 0.0
+    z_loss: float = 0.0
+    ignore_class: int | None = None
+
+
+def _log_sum_exp(logits: Tensor) -> Tensor:
+    """With the classes' dimension kept; the maximum carries no gradient, which cancels."""
+    largest = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
+    return largest + tf.math.log(tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True))
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    # Not logits less the log-sum-exp: that loses the small differences of large logits.
+    shifted = logits - tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
+    return shifted - tf.math.log(tf.reduce_sum(tf.exp(shifted), axis=-1, keepdims=True))
+
+
+def _counted(share: Tensor, log: Tensor) -> Tensor:
+    """log, but 0 where it is -infinity and its share is 0: such a class adds nothing."""
+    # Selected before the product, since 0 times infinity would come back in its gradient.
+    return tf.where((share == 0) & (log == -float("inf")), tf.zeros_like(log), log)
+
+
+def _normalised(y_pred: Tensor, epsilon: float) -> Tensor:
+    y_pred /= tf.reduce_sum(y_pred, axis=-1, keepdims=True)
+    return tf.clip_by_value(y_pred, epsilon, 1 - epsilon)
+
+
+def categorical_crossentropy_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return -tf.reduce_sum(y_true * _counted(y_true, _log_softmax(y_pred)), axis=-1)
+
+
+def categorical_crossentropy(y_true: Tensor, y_pred: Tensor, epsilon: float) -> Tensor:
+    return -tf.reduce_sum(y_true * tf.math.log(_normalised(y_pred, epsilon)), axis=-1)
+
+
+def sparse_categorical_crossentropy_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return categorical_crossentropy_from_logits(y_true, y_pred)
+
+
+def sparse_categorical_crossentropy(y_true: Tensor, y_pred: Tensor, epsilon: float) -> Tensor:
+    y_pred = tf.clip_by_value(y_pred, epsilon, 1 - epsilon)
+    log = tf.math.log(y_pred) - tf.math.log(tf.reduce_sum(y_pred, axis=-1, keepdims=True))
+    return -tf.reduce_sum(y_true * log, axis=-1)
+
+
+def _focus(miss: Tensor, gamma: float) -> Tensor:
+    """miss**gamma, without a gradient at 0: there the logarithm beside it makes it 0."""
+    if gamma == 0:
+        return tf.ones_like(miss)
+    certain = miss <= 0
+    power = tf.pow(tf.where(certain, tf.ones_like(miss), miss), gamma)
+    return tf.where(certain, tf.zeros_like(miss), power)
+
+
+def categorical_focal_crossentropy_from_logits(
+    y_true: Tensor, y_pred: Tensor, alpha: float, gamma: float
+) -> Tensor:
+    log = _counted(y_true, _log_softmax(y_pred))
+    return -alpha * tf.reduce_sum(y_true * _focus(-tf.math.expm1(log), gamma) * log, axis=-1)
+
+
+def categorical_focal_crossentropy(
+    y_true: Tensor, y_pred: Tensor, alpha: float, gamma: float, epsilon: float
+) -> Tensor:
+    y_pred = _normalised(y_pred, epsilon)
+    terms = y_true * _focus(1 - y_pred, gamma) * tf.math.log(y_pred)
+    return -alpha * tf.reduce_sum(terms, axis=-1)
+
+
+def sparse_categorical_focal_crossentropy_from_logits(
+    y_true: Tensor, y_pred: Tensor, alpha: float, gamma: float
+) -> Tensor:
+    return categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha, gamma)
+
+
+def sparse_categorical_focal_crossentropy(
+    y_true: Tensor, y_pred: Tensor, alpha: float, gamma: float, epsilon: float
+) -> Tensor:
+    return categorical_focal_crossentropy(y_true, y_pred, alpha, gamma, epsilon)
+
+
+def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: float) -> Tensor:
+    # Away from the label the power of 0 would have an infinite gradient, times 0.
+    chosen = tf.where(y_true == 0, tf.ones_like(y_pred), y_pred)
+    return tf.reduce_sum(y_true * (1 - tf.pow(chosen, q)) / q, axis=-1)
+
+
+def categorical_generalized_cross_entropy_from_logits(
+    y_true: Tensor, y_pred: Tensor, q: float
+) -> Tensor:
+    log = _counted(y_true, _log_softmax(y_pred))
+    return -tf.reduce_sum(y_true * tf.math.expm1(q * log), axis=-1) / q
+
+
+def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    hit = tf.reduce_sum(y_true * y_pred, axis=-1)
+    return tf.maximum(tf.reduce_max((1 - y_true) * y_pred, axis=-1) - hit + 1, 0)
+
+
+def sparse_categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return categorical_hinge(y_true, y_pred)
+
+
+def _unit(x: Tensor, epsilon: float) -> Tensor:
+    square = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
+    short = square <= epsilon * epsilon
+    # The gradient of the root at 0 is infinite: it must not see the 0.
+    root = tf.math.rsqrt(tf.where(short, tf.ones_like(square), square))
+    return x * tf.where(short, tf.fill(tf.shape(square), tf.cast(1 / epsilon, x.dtype)), root)
+
+
+def cosine_similarity(y_true: Tensor, y_pred: Tensor, epsilon: float) -> Tensor:
+    return -tf.reduce_sum(_unit(y_true, epsilon) * _unit(y_pred, epsilon), axis=-1)
+
+
+def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """sum(p (log_p - log_q)), with 0 where p is 0."""
+    p = tf.exp(log_p)
+    absent = p == 0
+    ratio = tf.where(absent, tf.zeros_like(p), log_p) - tf.where(absent, tf.zeros_like(p), log_q)
+    return tf.reduce_sum(p * ratio, axis=-1)
+
+
+def kl_divergence_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return _divergence(_log_softmax(y_true), _log_softmax(y_pred))
+
+
+def reverse_kl_divergence_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return _divergence(_log_softmax(y_pred), _log_softmax(y_true))
+
+
+def jensen_shannon_divergence_from_logits(y_true: Tensor, y_pred: Tensor, beta: float) -> Tensor:
+    log_true, log_pred = _log_softmax(y_true), _log_softmax(y_pred)
+    mixture = beta * tf.exp(log_true) + (1 - beta) * tf.exp(log_pred)
+    log_mixture = tf.math.log(tf.where(mixture == 0, tf.ones_like(mixture), mixture))
+    return beta * _divergence(log_true, log_mixture) + (1 - beta) * _divergence(
+        log_pred, log_mixture
+    )
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    loss.__name__: loss
+    for loss in (
+        categorical_crossentropy_from_logits,
+        categorical_crossentropy,
+        sparse_categorical_crossentropy_from_logits,
+        sparse_categorical_crossentropy,
+        categorical_focal_crossentropy_from_logits,
+        categorical_focal_crossentropy,
+        sparse_categorical_focal_crossentropy_from_logits,
+        sparse_categorical_focal_crossentropy,
+        categorical_generalized_cross_entropy_from_logits,
+        categorical_generalized_cross_entropy,
+        categorical_hinge,
+        sparse_categorical_hinge,
+        cosine_similarity,
+        kl_divergence_from_logits,
+        reverse_kl_divergence_from_logits,
+        jensen_shannon_divergence_from_logits,
+    )
+}
+
+# Their labels are class numbers, one for each row.
+SPARSE = frozenset(
+    name for name in LOSSES if name.startswith(("sparse_", "categorical_generalized_"))
+)
+# Their labels are logits as well.
+_BETWEEN_LOGITS = frozenset(name for name in LOSSES if name.endswith("divergence_from_logits"))
+
+
+def _classes_last(x: Tensor, axis: int) -> Tensor:
+    rank = len(x.shape)
+    if axis == rank - 1:
+        return x
+    return tf.transpose(x, [i for i in range(rank) if i != axis] + [axis])
+
+
+def _as_class(y_true: Tensor) -> Tensor:
+    return y_true if y_true.dtype == tf.int64 else tf.cast(y_true, tf.int64)
+
+
+def kept_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor:
+    """Which rows count: those whose label is another class.
+
+    Args:
+        loss: A name of `LOSSES`, which says whether labels are classes or rows.
+        y_true: The labels, as they came.
+        ignore_class: The class to ignore. Rows of labels are ignored if all other classes are 0.
+        axis: The dimension of the classes, from 0 to rank - 1.
+
+    Returns:
+        Booleans, one per row.
+    """
+    if loss in SPARSE:
+        return _as_class(y_true) != ignore_class
+    y_true = _classes_last(y_true, axis)
+    others = tf.range(tf.shape(y_true, tf.int64)[-1]) != ignore_class
+    return tf.reduce_any(tf.cast(y_true, tf.bool) & others, axis=-1)
+
+
+class _Rows(NamedTuple):
+    """Rows that are ready for a loss: classes last, labels as rows, logits transformed."""
+
+    y_true: Tensor
+    y_pred: Tensor
+    kept: Tensor | None
+
+
+def _capped(logits: Tensor, options: Options) -> Tensor:
+    if options.logit_softcap:
+        logits = options.logit_softcap * tf.tanh(logits / options.logit_softcap)
+    return logits if options.temperature == 1 else logits / options.temperature
+
+
+def _prepared(loss: str, y_true: Tensor, y_pred: Tensor, options: Options, axis: int) -> _Rows:
+    dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
+    kept = None
+    if options.ignore_class is not None:
+        kept = kept_rows(loss, y_true, options.ignore_class, axis)
+    y_pred = _classes_last(tf.cast(y_pred, dtype), axis)
+    if kept is not None:
+        # Selected before anything is computed, since NaN times 0 is NaN in its gradient.
+        y_pred = tf.where(kept[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
+    if loss.endswith("_from_logits"):
+        y_pred = _capped(y_pred, options)
+    if loss not in SPARSE:
+        y_true = tf.cast(_classes_last(y_true, axis), dtype)
+        if loss in _BETWEEN_LOGITS:
+            y_true = _capped(y_true, options)
+        if kept is not None:
+            y_true = tf.where(kept[..., tf.newaxis], y_true, tf.zeros_like(y_true))
+        return _Rows(y_true, y_pred, kept)
+    classes = tf.shape(y_pred, tf.int64)[-1]
+    label = _as_class(y_true)
+    if kept is not None:
+        label = tf.where(kept, label, tf.zeros_like(label))
+    known = (label >= 0) & (label < classes)
+    # A label that is no class must not pass for a row without labels.
+    poison = tf.where(known, tf.ones([], dtype), tf.constant(float("nan"), dtype))[..., tf.newaxis]
+    y_true = tf.one_hot(label, tf.cast(classes, tf.int32), dtype=dtype)
+    return _Rows(y_true * poison, y_pred * poison, kept)
+
+
+def _without_ignored(values: Tensor, kept: Tensor | None) -> Tensor:
+    return values if kept is None else tf.where(kept, values, tf.zeros_like(values))
+
+
+def _values(
+    loss: str,
+    parameters: Sequence[float],
+    rows: _Rows,
+    class_weight: Tensor | None,
+    options: Options,
+) -> Tensor:
+    y_true = rows.y_true
+    smoothing = options.label_smoothing
+    if smoothing:
+        classes = tf.cast(tf.shape(y_true)[-1], y_true.dtype)
+        y_true = y_true * (1 - smoothing) + smoothing / classes
+    if class_weight is not None:
+        y_true *= class_weight
+    values = LOSSES[loss](y_true, rows.y_pred, *parameters)
+    if options.z_loss:
+        values += options.z_loss * tf.square(_log_sum_exp(rows.y_pred)[..., 0])
+    return _without_ignored(values, rows.kept)
+
+
+def rowwise(
+    loss: str,
+    parameters: Sequence[float],
+    y_true: Tensor,
+    y_pred: Tensor,
+    weight: Tensor | None,
+    class_weight: Tensor | None,
+    options: Options,
+    axis: int,
+    reduction: str,
+    replicas: int,
+) -> Tensor:
+    """The same as `fastloss.ops.rowwise`, argument for argument."""
+    rows = _prepared(loss, y_true, y_pred, options, axis)
+    values = _values(loss, parameters, rows, class_weight, options)
+    kept = rows.kept
+    if weight is not None:
+        values = _without_ignored(values * weight, kept)
+    if reduction == "none":
+        return values
+    total = tf.reduce_sum(values)
+    if reduction == "sum":
+        return total
+    if reduction == "mean_with_sample_weight" and weight is not None:
+        # Only a row that is left out makes Keras spread the weights over the rows.
+        if kept is not None:
+            weight = _without_ignored(tf.broadcast_to(weight, tf.shape(kept)), kept)
+        divisor = tf.reduce_sum(weight)
+    elif kept is not None:
+        divisor = tf.cast(tf.math.count_nonzero(kept), values.dtype)
+    else:
+        divisor = tf.cast(tf.size(values, tf.int64), values.dtype)
+    return tf.math.divide_no_nan(total, divisor) / replicas
+
+
+def rowwise_metrics(
+    loss: str,
+    parameters: Sequence[float],
+    y_true: Tensor,
+    y_pred: Tensor,
+    class_weight: Tensor | None,
+    options: Options,
+    axis: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same as `fastloss.ops.rowwise_metrics`, argument for argument."""
+    rows = _prepared(loss, y_true, y_pred, options, axis)
+    values = _values(loss, parameters, rows, class_weight, options)
+    log_sum_exp = _without_ignored(_log_sum_exp(rows.y_pred)[..., 0], rows.kept)
+    label = _as_class(y_true) if loss in SPARSE else tf.argmax(rows.y_true, axis=-1)
+    hit = tf.argmax(rows.y_pred, axis=-1) == label
+    if rows.kept is not None:
+        hit &= rows.kept
+    return values, tf.stop_gradient(log_sum_exp), hit
