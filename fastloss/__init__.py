@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from fastloss import losses, testing
+from fastloss import layers, losses, testing
 from fastloss.losses import *  # noqa: F403
 from fastloss.ops import LoadError, backend, set_backend, use_backend
 
@@ -12,6 +12,7 @@ __all__ = [
     "LoadError",
     "__version__",
     "backend",
+    "layers",
     "losses",
     "set_backend",
     "testing",

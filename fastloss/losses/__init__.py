@@ -39,6 +39,7 @@ from fastloss.losses.distribution import (
     kullback_leibler_divergence,
     poisson,
 )
+from fastloss.losses.linear import linear_sparse_categorical_crossentropy
 from fastloss.losses.multiclass_hinge import (
     CategoricalHinge,
     SparseCategoricalHinge,
@@ -120,6 +121,7 @@ __all__ = [
     "kl_divergence",
     "kld",
     "kullback_leibler_divergence",
+    "linear_sparse_categorical_crossentropy",
     "log_cosh",
     "logcosh",
     "mae",

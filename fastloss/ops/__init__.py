@@ -2,17 +2,22 @@
 
 from fastloss.ops import gradients
 from fastloss.ops.elementwise import LABEL_DTYPES, elementwise
-from fastloss.ops.library import LoadError, backend, set_backend, use_backend
+from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
+from fastloss.ops.linear import Head, linear_rows, linear_sum
 from fastloss.ops.rowwise import Options, rowwise, rowwise_metrics
 
 __all__ = [
     "LABEL_DTYPES",
+    "Head",
     "LoadError",
     "Options",
     "backend",
     "elementwise",
+    "linear_rows",
+    "linear_sum",
     "rowwise",
     "rowwise_metrics",
+    "runs_reference",
     "set_backend",
     "use_backend",
 ]

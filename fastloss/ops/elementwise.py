@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fastloss import reference
-from fastloss.ops.context import is_compiled_by_xla, is_recorded
-from fastloss.ops.library import backend, float64_bits, ops
+from fastloss.ops.context import is_recorded
+from fastloss.ops.library import float64_bits, ops, runs_reference
 
 LABEL_DTYPES = frozenset(
     (
@@ -56,7 +56,7 @@ def elementwise(
     Returns:
         The loss in the accumulation dtype: `(...)` for "none", else a scalar.
     """
-    if backend() == "reference" or is_compiled_by_xla():
+    if runs_reference():
         return reference.elementwise(
             loss, parameters, y_true, y_pred, weight, column_weight, reduction, replicas
         )

@@ -14,6 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from fastloss.ops.context import is_compiled_by_xla
+
 LIBRARY = Path(__file__).parent.parent / "lib" / "libfastloss_tensorflow.so"
 BACKENDS = ("auto", "fused", "reference")
 TESTED_RELEASES = ((2, 16), (2, 21))
@@ -111,6 +113,11 @@ def backend() -> str:
     if _requested == "fused":
         ops()
     return _requested
+
+
+def runs_reference() -> bool:
+    """Whether the reference computes what is called or traced here."""
+    return backend() == "reference" or is_compiled_by_xla()
 
 
 def set_backend(name: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fastloss import reference
-from fastloss.ops.context import is_compiled_by_xla, is_recorded
-from fastloss.ops.library import backend, float64_bits, ops
+from fastloss.ops.context import is_recorded
+from fastloss.ops.library import float64_bits, ops, runs_reference
 from fastloss.reference.rowwise import Options
 
 
@@ -69,7 +69,7 @@ def rowwise(
     Returns:
         The loss in the accumulation dtype: y_pred's shape without `axis` for "none", else a scalar.
     """
-    if backend() == "reference" or is_compiled_by_xla():
+    if runs_reference():
         return reference.rowwise(
             loss,
             parameters,
@@ -117,7 +117,7 @@ def rowwise_metrics(
         gradient. `hit` is boolean; of equal logits the first counts as the largest. An ignored row
         has 0 and False.
     """
-    if backend() == "reference" or is_compiled_by_xla():
+    if runs_reference():
         return reference.rowwise_metrics(
             loss, parameters, y_true, y_pred, class_weight, options, axis
         )

@@ -1,0 +1,124 @@
+"""What the losses are fed: labels and predictions of the kind that each takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Draw = Callable[[np.random.Generator, Shape], np.ndarray]
+
+_CLASS_DTYPE = "int32"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A kind of inputs.
+
+    Attributes:
+        labels: Draws y_true for predictions of a shape.
+        predictions: Draws y_pred.
+        has_class_numbers: Whether y_true holds the number of a class for each row, an integer,
+            rather than as many values as y_pred.
+    """
+
+    labels: Draw
+    predictions: Draw
+    has_class_numbers: bool = False
+
+    def label_dtype(self, dtype: str) -> str:
+        """The dtype of y_true for predictions of a dtype; class numbers stay integers."""
+        return _CLASS_DTYPE if self.has_class_numbers else dtype
+
+    def label_bytes(self, shape: Shape, item_size: int) -> int:
+        """The bytes of y_true.
+
+        Args:
+            shape: Shape of y_pred.
+            item_size: Bytes of one prediction.
+
+        Returns:
+            The bytes.
+        """
+        if self.has_class_numbers:
+            return math.prod(shape[:-1]) * np.dtype(_CLASS_DTYPE).itemsize
+        return math.prod(shape) * item_size
+
+
+def _normal(scale: float) -> Draw:
+    def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+    return draw
+
+
+def _uniform(low: float, high: float) -> Draw:
+    def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        drawn = generator.random(shape, dtype=np.float32)
+        return drawn * np.float32(high - low) + np.float32(low)
+
+    return draw
+
+
+def _binary(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return (generator.random(shape, dtype=np.float32) < 0.5).astype(np.float32)
+
+
+def _signs(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return 2 * _binary(generator, shape) - 1
+
+
+def _distributions(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    weights = _uniform(0.05, 1.0)(generator, shape)
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def _classes(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return np.asarray(generator.integers(0, shape[-1], shape[:-1]), _CLASS_DTYPE)
+
+
+def _one_hot(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    rows = np.zeros(shape, np.float32)
+    np.put_along_axis(rows, _classes(generator, shape)[..., np.newaxis], 1, axis=-1)
+    return rows
+
+
+DOMAINS: Mapping[str, Domain] = MappingProxyType(
+    {
+        "real": Domain(_normal(1.0), _normal(1.0)),
+        "positive": Domain(_uniform(0.1, 4.0), _uniform(0.1, 4.0)),
+        "signs": Domain(_signs, _normal(1.0)),
+        "distributions": Domain(_distributions, _distributions),
+        "probabilities": Domain(_binary, _uniform(0.01, 0.99)),
+        "logits": Domain(_binary, _normal(2.0)),
+        "classes and logits": Domain(_classes, _normal(2.0), has_class_numbers=True),
+        "classes and probabilities": Domain(_classes, _distributions, has_class_numbers=True),
+        "one-hot and logits": Domain(_one_hot, _normal(2.0)),
+        "logits twice": Domain(_normal(2.0), _normal(2.0)),
+    }
+)
+
+
+def make_inputs(domain: str, shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draws y_true and y_pred of the kind that a loss takes.
+
+    Args:
+        domain: A key of `DOMAINS`.
+        shape: Shape of y_pred.
+        seed: Seed of the draw.
+
+    Returns:
+        y_true and y_pred, float32; class numbers are int32.
+
+    Raises:
+        ValueError: There is no such domain.
+    """
+    if domain not in DOMAINS:
+        raise ValueError(f"domain is {domain!r}, but must be one of {', '.join(DOMAINS)}.")
+    generator = np.random.default_rng(seed)
+    found = DOMAINS[domain]
+    return found.labels(generator, shape), found.predictions(generator, shape)

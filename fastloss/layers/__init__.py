@@ -1,0 +1,5 @@
+"""Keras layers that hold a loss, where the loss needs what a layer has: its weights."""
+
+from fastloss.layers.linear_crossentropy import LinearCrossentropy
+
+__all__ = ["LinearCrossentropy"]

@@ -1,0 +1,184 @@
+"""The last layer of a language model and its loss in one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fastloss.losses.categorical_base import config_of
+from fastloss.losses.linear import MEMORY_BUDGET, linear_sparse_categorical_crossentropy
+
+
+@keras.saving.register_keras_serializable("fastloss")
+class LinearCrossentropy(keras.layers.Layer):
+    """A dense layer over classes with its cross-entropy, without ever holding all logits.
+
+    Called on `(hidden, y_true)` it adds the loss to the model and returns it; called on `hidden`
+    alone it returns the logits. So a model that is to be fitted takes the labels as an input and is
+    compiled without a loss:
+
+        hidden = backbone(tokens)
+        loss = fl.layers.LinearCrossentropy(50257)(hidden, labels)
+        model = keras.Model([tokens, labels], loss)
+        model.compile("adam")
+        model.fit((tokens, labels))
+
+    Formula: `sparse_categorical_crossentropy(y_true, hidden @ kernel + bias, from_logits=True)`
+
+    Args:
+        units: How many classes there are.
+        use_bias: Whether a bias is added.
+        tied_to: An embedding layer whose `embeddings`, `(units, features)`, serve as the kernel;
+            None for a kernel of its own, `(features, units)`.
+        ignore_class: Tokens of this class have no loss and do not count in a mean.
+        label_smoothing: From 0 to 1; moves the labels that far towards 1 / units.
+        class_weights: One weight per class, for its term of the sum.
+        temperature: Logits are divided by it.
+        logit_softcap: Logits become cap * tanh(logits / cap).
+        z_loss: Weight of the squared log-sum-exp of the logits.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum" or
+            "mean_with_sample_weight".
+        memory_budget: Bytes that a chunk of logits may take, 64 MiB by default.
+        kernel_initializer: Initializer of the kernel; "glorot_uniform" by default.
+        bias_initializer: Initializer of the bias; "zeros" by default.
+        kernel_regularizer: Regularizer of the kernel.
+        bias_regularizer: Regularizer of the bias.
+        **arguments: Of `keras.layers.Layer`: name, dtype, trainable.
+
+    Raises:
+        ValueError: If an argument is out of range, or `tied_to` has another number of classes.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        use_bias: bool = True,
+        tied_to: keras.layers.Embedding | None = None,
+        ignore_class: int | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Any = None,
+        temperature: float = 1.0,
+        logit_softcap: float | None = None,
+        z_loss: float = 0.0,
+        reduction: str = "sum_over_batch_size",
+        memory_budget: int = MEMORY_BUDGET,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise ValueError(f"units is {units!r}; expected a positive integer")
+        if tied_to is not None and tied_to.input_dim != units:
+            raise ValueError(
+                f"units is {units}, but tied_to embeds {tied_to.input_dim} classes; expected the "
+                "same number"
+            )
+        if reduction in (None, "none"):
+            raise ValueError(
+                f"reduction is {reduction!r}; expected one that gives a scalar, which a model needs"
+            )
+        self.units = units
+        self.use_bias = use_bias
+        self.tied_to = tied_to
+        self.ignore_class = ignore_class
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.temperature = temperature
+        self.logit_softcap = logit_softcap
+        self.z_loss = z_loss
+        self.reduction = reduction
+        self.memory_budget = memory_budget
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.supports_masking = True
+
+    def build(self, hidden_shape: Any, *_: Any) -> None:
+        """Make the weights; a tied kernel is the embedding's."""
+        features = hidden_shape[-1]
+        if self.tied_to is None:
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=(features, self.units),
+                initializer=self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+            )
+        elif self.tied_to.output_dim != features:
+            raise ValueError(
+                f"hidden has {features} features, but tied_to embeds into "
+                f"{self.tied_to.output_dim}; expected the same number"
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    def call(self, hidden: Any, y_true: Any = None, sample_weight: Any = None) -> Any:
+        """The loss, which is also added to the model; without labels the logits."""
+        tied = self.tied_to is not None
+        kernel = tf.convert_to_tensor(self.tied_to.embeddings if tied else self.kernel)
+        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
+        if y_true is None:
+            logits = tf.matmul(hidden, tf.cast(kernel, hidden.dtype), transpose_b=tied)
+            return logits if bias is None else logits + tf.cast(bias, hidden.dtype)
+        loss = linear_sparse_categorical_crossentropy(
+            y_true,
+            hidden,
+            kernel,
+            bias,
+            self.ignore_class,
+            self.label_smoothing,
+            class_weights=self.class_weights,
+            temperature=self.temperature,
+            logit_softcap=self.logit_softcap,
+            z_loss=self.z_loss,
+            sample_weight=sample_weight,
+            reduction=self.reduction,
+            tied=tied,
+            memory_budget=self.memory_budget,
+        )
+        self.add_loss(loss)
+        return loss
+
+    def compute_output_shape(
+        self, hidden_shape: Any, y_true_shape: Any = None, sample_weight_shape: Any = None
+    ) -> Any:
+        """A scalar with labels, else that of the logits."""
+        return () if y_true_shape is not None else (*hidden_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        tied_to = self.tied_to
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "use_bias": self.use_bias,
+            "tied_to": None if tied_to is None else keras.saving.serialize_keras_object(tied_to),
+            "ignore_class": self.ignore_class,
+            "label_smoothing": self.label_smoothing,
+            "class_weights": config_of(self.class_weights),
+            "temperature": self.temperature,
+            "logit_softcap": self.logit_softcap,
+            "z_loss": self.z_loss,
+            "reduction": self.reduction,
+            "memory_budget": self.memory_budget,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LinearCrossentropy:
+        tied_to = config.get("tied_to")
+        if isinstance(tied_to, dict):
+            tied_to = keras.saving.deserialize_keras_object(tied_to)
+        return cls(**{**config, "tied_to": tied_to})

@@ -1,0 +1,367 @@
+"""A dense layer and a sparse rowwise loss in one: the logits exist a chunk of tokens at a time.
+
+The gradients of hidden, kernel and bias are made with the loss, chunk by chunk, where the loss is a
+sum; where each token has a loss of its own, and for float16, whose gradients must see the loss
+scale first, the logits are made again in the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from fastloss import reference
+from fastloss.ops.context import is_recorded
+from fastloss.ops.library import ops, runs_reference
+from fastloss.ops.rowwise import rowwise
+from fastloss.reference.rowwise import Options
+
+Tensor: TypeAlias = tf.Tensor
+Gradients: TypeAlias = tuple[Tensor, ...]
+
+
+class Head(NamedTuple):
+    """What is constant of a call.
+
+    Attributes:
+        loss: A sparse loss of `csrc/losses/rowwise.h`, from logits.
+        parameters: Its parameters.
+        options: As `fastloss.ops.rowwise` takes them.
+        tied: Whether the kernel is `(classes, features)`, as an embedding's, instead of
+            `(features, classes)`.
+        budget: Bytes that a chunk of logits may take.
+    """
+
+    loss: str
+    parameters: tuple[float, ...]
+    options: Options
+    tied: bool
+    budget: int
+
+    def logits(self, hidden: Tensor, weights: Gradients) -> Tensor:
+        product = tf.matmul(hidden, weights[0], transpose_b=self.tied)
+        return product if len(weights) == 1 else product + weights[1]
+
+    def kernel_gradient(self, hidden: Tensor, slope: Tensor) -> Tensor:
+        left, right = (slope, hidden) if self.tied else (hidden, slope)
+        return tf.matmul(left, right, transpose_a=True)
+
+    def hidden_gradient(self, slope: Tensor, kernel: Tensor) -> Tensor:
+        return tf.matmul(slope, kernel, transpose_b=not self.tied)
+
+
+class _Tokens(NamedTuple):
+    """Tokens in chunks of equal size, the last filled up with tokens of weight 0."""
+
+    count: Any
+    size: Any
+    rows: Any
+    hidden: Tensor
+    y_true: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(
+        cls, head: Head, hidden: Tensor, y_true: Tensor, weight: Tensor, classes: Any
+    ) -> _Tokens:
+        rows = hidden.shape[0] if hidden.shape[0] is not None else tf.shape(hidden)[0]
+        per_chunk = head.budget // (classes * hidden.dtype.size)
+        if isinstance(rows, int) and isinstance(per_chunk, int):
+            count = -(-rows // max(1, per_chunk)) if rows else 0
+            size = -(-rows // count) if rows else 0
+        else:
+            count = -(-rows // tf.maximum(1, per_chunk))
+            size = -(-rows // tf.maximum(1, count))
+        extra = count * size - rows
+        return cls(
+            count,
+            size,
+            rows,
+            tf.pad(hidden, [[0, extra], [0, 0]]),
+            tf.pad(tf.cast(y_true, tf.int64), [[0, extra]]),
+            tf.pad(weight, [[0, extra]]),
+        )
+
+    def chunk(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        begin = index * self.size
+        features = self.hidden.shape[1]
+        return (
+            tf.slice(self.hidden, [begin, 0], [self.size, features]),
+            tf.slice(self.y_true, [begin], [self.size]),
+            tf.slice(self.weight, [begin], [self.size]),
+        )
+
+    def loop(self, body: Callable[..., Any], start: tuple[Any, ...]) -> tuple[Any, ...]:
+        # One iteration at a time: two would need two chunks of logits.
+        return tf.while_loop(
+            lambda index, *_: index < self.count,
+            body,
+            (tf.constant(0), *start),
+            parallel_iterations=1,
+            maximum_iterations=self.count,
+        )[1:]
+
+
+def _classes(head: Head, kernel: Tensor) -> Any:
+    dimension = 0 if head.tied else 1
+    known = kernel.shape[dimension]
+    return tf.shape(kernel)[dimension] if known is None else known
+
+
+def _wide(dtype: tf.DType) -> tf.DType:
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def _losses(
+    head: Head,
+    y_true: Tensor,
+    hidden: Tensor,
+    weights: Gradients,
+    class_weight: Tensor | None,
+    _backend: str,
+) -> Tensor:
+    """One loss per token; what was traced for one backend does not serve another."""
+    wide = _wide(hidden.dtype)
+    ones = tf.ones(tf.shape(hidden)[:1], wide)
+    tokens = _Tokens.of(head, hidden, y_true, ones, _classes(head, weights[0]))
+
+    def body(index: Tensor, losses: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
+        some, label, _ = tokens.chunk(index)
+        rows = rowwise(
+            head.loss,
+            head.parameters,
+            label,
+            head.logits(some, weights),
+            None,
+            class_weight,
+            head.options,
+            1,
+            "none",
+            1,
+        )
+        return index + 1, losses.write(index, rows)
+
+    (losses,) = tokens.loop(body, (tf.TensorArray(wide, tokens.count),))
+    rows = tf.reshape(losses.stack(), [-1])[: tokens.rows]
+    rows.set_shape(hidden.shape[:1])
+    return rows
+
+
+def _loss_and_gradients(
+    head: Head,
+    y_true: Tensor,
+    hidden: Tensor,
+    weights: Gradients,
+    class_weight: Tensor | None,
+    weight: Tensor,
+    _backend: str,
+) -> tuple[Tensor, Gradients]:
+    """The weighted sum of the losses, and its gradients by hidden and each of the weights."""
+    wide = _wide(hidden.dtype)
+    tokens = _Tokens.of(head, hidden, y_true, weight, _classes(head, weights[0]))
+
+    def body(
+        index: Tensor, total: Tensor, hidden_array: tf.TensorArray, *sums: Tensor
+    ) -> tuple[Any, ...]:
+        some, label, row_weight = tokens.chunk(index)
+        logits = head.logits(some, weights)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = rowwise(
+                head.loss,
+                head.parameters,
+                label,
+                logits,
+                row_weight,
+                class_weight,
+                head.options,
+                1,
+                "sum",
+                1,
+            )
+        slope = tape.gradient(value, logits)
+        parts = [head.kernel_gradient(some, slope)]
+        if len(weights) == 2:
+            parts.append(tf.reduce_sum(tf.cast(slope, wide), axis=0))
+        added = [
+            total_part + tf.cast(part, wide) for total_part, part in zip(sums, parts, strict=True)
+        ]
+        written = hidden_array.write(index, head.hidden_gradient(slope, weights[0]))
+        return (index + 1, total + value, written, *added)
+
+    start = [tf.zeros(tf.shape(x), wide) for x in weights]
+    array = tf.TensorArray(hidden.dtype, tokens.count)
+    total, slopes, *sums = tokens.loop(body, (tf.zeros([], wide), array, *start))
+    hidden_gradient = tf.reshape(slopes.stack(), [-1, hidden.shape[1]])[: tokens.rows]
+    hidden_gradient.set_shape(hidden.shape)
+    gradients = [tf.cast(x, w.dtype) for x, w in zip(sums, weights, strict=True)]
+    return total, (hidden_gradient, *gradients)
+
+
+_compiled_losses = tf.function(_losses, autograph=False, reduce_retracing=True)
+_compiled_loss_and_gradients = tf.function(
+    _loss_and_gradients, autograph=False, reduce_retracing=True
+)
+
+
+def _run(plain: Callable[..., Any], compiled: Callable[..., Any], *arguments: Any) -> Any:
+    """In a graph, where the logits' buffer becomes that of their gradient."""
+    # What is recorded on an outer tape would be kept for the backward pass.
+    arguments = tf.nest.map_structure(
+        lambda x: tf.stop_gradient(x) if tf.is_tensor(x) else x, arguments
+    )
+    chosen = compiled if tf.executing_eagerly() else plain
+    return chosen(*arguments, "reference" if runs_reference() else "fused")
+
+
+def _scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
+    if runs_reference():
+        return tf.cast(tf.cast(gradient, upstream.dtype) * upstream, gradient.dtype)
+    return ops().fastloss_scale(gradient, upstream)
+
+
+def _reference_rows(
+    head: Head, y_true: Tensor, hidden: Tensor, weights: Gradients, class_weight: Tensor | None
+) -> Tensor:
+    """One loss per token with all logits at once, in ops that can be differentiated again."""
+    return reference.rowwise(
+        head.loss,
+        head.parameters,
+        y_true,
+        head.logits(hidden, weights),
+        None,
+        class_weight,
+        head.options,
+        1,
+        "none",
+        1,
+    )
+
+
+def _differentiable(
+    gradients: Callable[[], Gradients],
+    rows: Callable[..., Tensor],
+    upstream: Tensor,
+    inputs: Gradients,
+) -> Gradients:
+    """Gradients that are computed one way, and differentiated as those of `rows`."""
+
+    @tf.custom_gradient
+    def first(upstream: Tensor, *inputs: Tensor) -> Any:
+        def second(*upstreams: Tensor) -> Gradients:
+            with tf.GradientTape() as outer:
+                outer.watch([upstream, *inputs])
+                with tf.GradientTape() as inner:
+                    inner.watch(inputs)
+                    value = rows(*inputs)
+                again = inner.gradient(value, inputs, upstream)
+            return tuple(outer.gradient(again, [upstream, *inputs], list(upstreams)))
+
+        return gradients(), second
+
+    return tuple(first(upstream, *inputs))
+
+
+def linear_rows(
+    head: Head,
+    y_true: Tensor,
+    hidden: Tensor,
+    weights: Gradients,
+    class_weight: Tensor | None,
+) -> Tensor:
+    """One loss per token.
+
+    Args:
+        head: What is constant.
+        y_true: Class of each token, `(tokens,)`, an integer.
+        hidden: `(tokens, features)`; float16, bfloat16, float32 or float64.
+        weights: The kernel and, if there is one, the bias `(classes,)`, of hidden's dtype.
+        class_weight: `(classes,)`, of the accumulation dtype, or None.
+
+    Returns:
+        `(tokens,)` in the accumulation dtype. Its gradient makes the logits again.
+    """
+
+    @tf.custom_gradient
+    def rows(hidden: Tensor, *weights: Tensor) -> Any:
+        values = _run(_losses, _compiled_losses, head, y_true, hidden, weights, class_weight)
+
+        def backward(upstream: Tensor) -> Gradients:
+            def gradients() -> Gradients:
+                return _run(
+                    _loss_and_gradients,
+                    _compiled_loss_and_gradients,
+                    head,
+                    y_true,
+                    hidden,
+                    weights,
+                    class_weight,
+                    upstream,
+                )[1]
+
+            def again(hidden: Tensor, *weights: Tensor) -> Tensor:
+                return _reference_rows(head, y_true, hidden, weights, class_weight)
+
+            return _differentiable(gradients, again, upstream, (hidden, *weights))
+
+        return values, backward
+
+    return rows(hidden, *weights)
+
+
+def linear_sum(
+    head: Head,
+    y_true: Tensor,
+    hidden: Tensor,
+    weights: Gradients,
+    class_weight: Tensor | None,
+    weight: Tensor,
+) -> Tensor:
+    """The weighted sum of the losses of the tokens.
+
+    Args:
+        head: As of `linear_rows`.
+        y_true: As of `linear_rows`.
+        hidden: As of `linear_rows`.
+        weights: As of `linear_rows`.
+        class_weight: As of `linear_rows`.
+        weight: One weight per token, `(tokens,)`, of the accumulation dtype.
+
+    Returns:
+        A scalar in the accumulation dtype.
+    """
+    recorded = any(is_recorded(x) for x in (hidden, *weights))
+    # The gradient of a weight is the loss of its token.
+    if hidden.dtype == tf.float16 or not recorded or is_recorded(weight):
+        return tf.reduce_sum(weight * linear_rows(head, y_true, hidden, weights, class_weight))
+
+    @tf.custom_gradient
+    def total(hidden: Tensor, *weights: Tensor) -> Any:
+        value, made = _run(
+            _loss_and_gradients,
+            _compiled_loss_and_gradients,
+            head,
+            y_true,
+            hidden,
+            weights,
+            class_weight,
+            weight,
+        )
+
+        def backward(upstream: Tensor) -> Gradients:
+            def again(hidden: Tensor, *weights: Tensor) -> Tensor:
+                rows = _reference_rows(head, y_true, hidden, weights, class_weight)
+                return tf.reduce_sum(weight * rows)
+
+            return _differentiable(
+                lambda: tuple(_scaled(gradient, upstream) for gradient in made),
+                again,
+                upstream,
+                (hidden, *weights),
+            )
+
+        return value, backward
+
+    return total(hidden, *weights)
