@@ -14,7 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from fastloss.benchmark.cases import DEFAULT_CASES, LOSSES, QUICK_CASES, Case, LossSpec
+from fastloss.benchmark.cases import BANDWIDTH_BOUND_BYTES, Case, LossSpec
+from fastloss.benchmark.selection import select_losses, select_pairs
 
 _ROOF = "roof"
 
@@ -32,37 +33,45 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not {"spec", "case", "contender"} <= set(metafunc.fixturenames):
         return
-    from fastloss.benchmark.contenders import CONTENDERS
+    from fastloss.benchmark.contenders import contenders_of
 
-    family = metafunc.module.FAMILY
-    specs = [spec for spec in LOSSES if spec.family == family]
-    cases = QUICK_CASES if metafunc.config.getoption("--quick") else DEFAULT_CASES
-    names = [contender.name for contender in CONTENDERS] + [_ROOF]
+    specs = select_losses([metafunc.module.FAMILY])
+    pairs = select_pairs(specs, quick=metafunc.config.getoption("--quick"))
     # The contender varies fastest, so that those of a group are timed next to each other.
-    metafunc.parametrize("contender", names)
-    metafunc.parametrize("spec", specs, ids=lambda spec: spec.label)
-    metafunc.parametrize("case", cases, ids=lambda case: f"{case.shape_text}-{case.dtype}")
+    metafunc.parametrize(
+        ("case", "spec", "contender"),
+        [
+            pytest.param(case, spec, name, id=f"{case.shape_text}-{case.dtype}-{spec.label}-{name}")
+            for spec, case in pairs
+            for name in [*(found.name for found in contenders_of(spec)), _ROOF]
+        ],
+    )
 
 
 @pytest.fixture
 def compare(benchmark: Any) -> Iterator[Callable[[LossSpec, Case, str], None]]:
     """Times one contender on one loss and case, in the group of that loss and case."""
     from fastloss.benchmark import memory
-    from fastloss.benchmark.contenders import CONTENDERS, make_call, make_tensors
+    from fastloss.benchmark.contenders import contenders_of, make_call, make_tensors
     from fastloss.benchmark.roof import default_threads, make_roof
 
     def run(spec: LossSpec, case: Case, contender: str) -> None:
-        bytes_moved = case.bytes_moved(forward_only=False)
+        bytes_moved = spec.bytes_moved(case, forward_only=False)
         benchmark.group = f"{spec.label} {case.shape_text} {case.dtype}"
         benchmark.extra_info["bytes"] = bytes_moved
         if contender == _ROOF:
             call: Callable[[], object] = make_roof(bytes_moved, default_threads()).move
         else:
-            chosen = next(found for found in CONTENDERS if found.name == contender)
-            call = make_call(chosen, spec, *make_tensors(spec, case), forward_only=False)
+            chosen = next(found for found in contenders_of(spec) if found.name == contender)
+            try:
+                call = make_call(chosen, spec, *make_tensors(spec, case), forward_only=False)
+            except RuntimeError as error:
+                if chosen.library != "torch":
+                    raise
+                pytest.skip(str(error))
             benchmark.extra_info["peak_extra_bytes"] = memory.peak_extra_bytes(call, 1)
         benchmark(call)
-        if benchmark.stats and case.is_bandwidth_bound(forward_only=False):
+        if benchmark.stats and bytes_moved >= BANDWIDTH_BOUND_BYTES:
             median = benchmark.stats.stats.median
             benchmark.extra_info["gb_per_s"] = bytes_moved / median / 1e9
 

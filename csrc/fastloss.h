@@ -139,6 +139,10 @@ FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradie
                                 const void* upstream, void* scaled,
                                 fastloss_parallel_for parallel_for, void* parallel_context);
 
+/* total += part; total has the accumulation type of `dtype`, that of part. */
+FASTLOSS_API int fastloss_accumulate(int32_t dtype, int64_t count, const void* part, void* total,
+                                     fastloss_parallel_for parallel_for, void* parallel_context);
+
 /* out[i] = function(x[i]) or function(x[i], y[i]) of csrc/losses/scalar.h; isa as fastloss_isa. */
 FASTLOSS_API int fastloss_scalar(const char* function, const char* isa, int32_t dtype,
                                  const void* x, const void* y, void* out, int64_t count);

@@ -102,21 +102,21 @@ def _bench(
     console = _console()
     # Every module of the package comes with TensorFlow, which takes seconds.
     with console.status("Starting TensorFlow"):
-        from fastloss.benchmark.cases import QUICK_LOSSES, select_cases, select_losses
+        from fastloss.benchmark.cases import QUICK_LOSSES
         from fastloss.benchmark.roof import default_threads
+        from fastloss.benchmark.selection import select_losses, select_pairs
 
         threads = threads or default_threads()
         _start_tensorflow(threads)
     try:
-        specs = select_losses(losses)
+        specs = QUICK_LOSSES if quick and not losses else select_losses(losses)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--loss") from error
     try:
-        cases = select_cases(shapes, dtypes, quick=quick)
+        pairs = select_pairs(specs, shapes, dtypes, quick=quick)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--shape / --dtype") from error
-    if quick and not losses:
-        specs = QUICK_LOSSES
+    from fastloss.benchmark.contenders import TORCH_LOSSES
     from fastloss.benchmark.engine import Plan, run
     from fastloss.benchmark.environment import describe
     from fastloss.benchmark.report import print_report, write_csv, write_picture
@@ -127,13 +127,12 @@ def _bench(
         else {}
     )
     plan = Plan(
-        losses=specs,
-        cases=cases,
+        pairs=pairs,
         forward_only=forward_only,
         threads=threads,
         **thoroughness,
     )
-    environment = describe(threads)
+    environment = describe(threads, with_torch=any(spec.label in TORCH_LOSSES for spec in specs))
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -144,7 +143,7 @@ def _bench(
         refresh_per_second=1,
     )
     with bar:
-        task = bar.add_task("", total=len(specs) * len(cases))
+        task = bar.add_task("", total=len(pairs))
         started = False
 
         def on_pair(spec: Any, case: Any) -> None:
@@ -266,7 +265,8 @@ def _application() -> Callable[[], None]:
             list[str] | None,
             typer.Option(
                 metavar="NAME",
-                help="Only this loss, as in binary_crossentropy; may be repeated.",
+                help="Only this loss, as in binary_crossentropy, or family: regression, "
+                "classification, rowwise; may be repeated.",
                 show_default="all",
             ),
         ] = None,
@@ -274,8 +274,8 @@ def _application() -> Callable[[], None]:
             list[str] | None,
             typer.Option(
                 metavar="SHAPE",
-                help="Shape of y_true and y_pred; may be repeated.",
-                show_default="16384x1024 and 32x10",
+                help="Shape of y_pred, as in 16384x1024; may be repeated.",
+                show_default="those of the family",
             ),
         ] = None,
         dtype: Annotated[
@@ -283,7 +283,7 @@ def _application() -> Callable[[], None]:
             typer.Option(
                 metavar="NAME",
                 help="float16, bfloat16, float32 or float64; may be repeated.",
-                show_default="float32, and bfloat16 for the large shape",
+                show_default="float32, and bfloat16 for one large shape",
             ),
         ] = None,
         forward_only: Annotated[

@@ -3,50 +3,77 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fastloss.benchmark import memory
-from fastloss.benchmark.cases import (
-    DEFAULT_CASES,
-    LOSSES,
-    QUICK_LOSSES,
-    Case,
-    make_inputs,
-    parse_shape,
-    select_cases,
-    select_losses,
+import fastloss as fl
+from fastloss.benchmark import contenders, memory
+from fastloss.benchmark.cases import DEFAULT_CASES, LOSSES, QUICK_LOSSES, Case, LossSpec
+from fastloss.benchmark.contenders import (
+    CONTENDERS,
+    TORCH_CONTENDERS,
+    TORCH_LOSSES,
+    contenders_of,
+    make_call,
+    make_step,
+    make_tensors,
+    torch_version,
 )
-from fastloss.benchmark.contenders import CONTENDERS, make_call, make_tensors
-from fastloss.benchmark.engine import ROOF, Plan, run
+from fastloss.benchmark.engine import ROOF, Failure, Plan, run
 from fastloss.benchmark.environment import Environment, describe
+from fastloss.benchmark.inputs import DOMAINS, make_inputs
 from fastloss.benchmark.roof import make_roof
+from fastloss.benchmark.selection import parse_shape, section, select_losses, select_pairs
 from fastloss.benchmark.timing import Timing, interleave
 
 TINY = Case((4, 3), "float32")
 
 
+ELEMENTWISE = [loss for loss in LOSSES if loss.family != "rowwise"]
+ROWWISE = select_losses(["rowwise"])
+CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy")
+
+
+def find(label: str) -> LossSpec:
+    return next(loss for loss in LOSSES if loss.label == label)
+
+
+SPARSE = find("sparse_categorical_crossentropy(from_logits=True)")
+DENSE = find("categorical_crossentropy(from_logits=True)")
+
+
 @pytest.mark.parametrize(
-    ("case", "with_gradient", "forward_only"),
+    ("spec", "case", "with_gradient", "forward_only"),
     [
-        (Case((16384, 1024), "float32"), 3 * 2**24 * 4, 2 * 2**24 * 4),
-        (Case((16384, 1024), "bfloat16"), 3 * 2**24 * 2, 2 * 2**24 * 2),
-        (Case((32, 10), "float64"), 3 * 320 * 8, 2 * 320 * 8),
-        (Case((7,), "float16"), 3 * 7 * 2, 2 * 7 * 2),
+        (find("huber"), Case((16384, 1024), "float32"), 3 * 2**24 * 4, 2 * 2**24 * 4),
+        (find("huber"), Case((16384, 1024), "bfloat16"), 3 * 2**24 * 2, 2 * 2**24 * 2),
+        (find("hinge"), Case((32, 10), "float64"), 3 * 320 * 8, 2 * 320 * 8),
+        (find("poisson"), Case((7,), "float16"), 3 * 7 * 2, 2 * 7 * 2),
+        (DENSE, Case((64, 100), "float32"), 3 * 6400 * 4, 2 * 6400 * 4),
+        (SPARSE, Case((64, 100), "float32"), 2 * 6400 * 4 + 64 * 4, 6400 * 4 + 64 * 4),
+        (SPARSE, Case((64, 100), "bfloat16"), 2 * 6400 * 2 + 64 * 4, 6400 * 2 + 64 * 4),
+        (SPARSE, Case((4, 16, 100), "float64"), 2 * 6400 * 8 + 64 * 4, 6400 * 8 + 64 * 4),
     ],
 )
-def test_byte_formula(case: Case, with_gradient: int, forward_only: int) -> None:
-    assert case.bytes_moved(forward_only=False) == with_gradient
-    assert case.bytes_moved(forward_only=True) == forward_only
+def test_byte_formula(spec: LossSpec, case: Case, with_gradient: int, forward_only: int) -> None:
+    assert spec.bytes_moved(case, forward_only=False) == with_gradient
+    assert spec.bytes_moved(case, forward_only=True) == forward_only
 
 
-def test_bandwidth_is_not_claimed_for_small_cases() -> None:
-    assert Case((16384, 1024), "bfloat16").is_bandwidth_bound(forward_only=True)
-    assert not Case((32, 10), "float32").is_bandwidth_bound(forward_only=False)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("spec", LOSSES, ids=lambda spec: spec.label)
+def test_bytes_are_those_of_the_tensors(spec: LossSpec, dtype: str) -> None:
+    case = Case((6, 5), dtype)
+    sizes = [found.shape.num_elements() * found.dtype.size for found in make_tensors(spec, case)]
+    assert spec.bytes_moved(case, forward_only=True) == sum(sizes)
+    assert spec.bytes_moved(case, forward_only=False) == sum(sizes) + sizes[1]
 
 
 @pytest.mark.parametrize("text", ["16384x1024", "16384,1024", "[16384, 1024]", "16384X1024"])
@@ -67,50 +94,192 @@ def test_selection() -> None:
         "",
         "from_logits=True",
     ]
-    assert select_cases([], []) == DEFAULT_CASES
-    assert select_cases(["2x3"], []) == (Case((2, 3), "float32"),)
-    assert select_cases(["2x3"], ["float16", "float64"]) == (
-        Case((2, 3), "float16"),
-        Case((2, 3), "float64"),
-    )
-    assert {case.dtype for case in select_cases([], ["bfloat16"])} == {"bfloat16"}
-    assert set(QUICK_LOSSES) <= set(LOSSES)
-    with pytest.raises(ValueError, match="dtype is 'int8'"):
-        select_cases([], ["int8"])
-    with pytest.raises(ValueError, match=r"loss is 'nothing'.*huber"):
+    assert {loss.family for loss in select_losses(["rowwise"])} == {"rowwise"}
+    assert [loss.domain for loss in select_losses(["kl_divergence"])] == [
+        "distributions",
+        "logits twice",
+    ]
+    with pytest.raises(ValueError, match=r"loss is 'nothing'.*rowwise.*huber"):
         select_losses(["nothing"])
 
 
-@pytest.mark.parametrize("domain", sorted({spec.domain for spec in LOSSES}))
+def cases_of(spec: LossSpec, *arguments: list[str], quick: bool = False) -> tuple[Case, ...]:
+    return tuple(case for _, case in select_pairs([spec], *arguments, quick=quick))
+
+
+def test_cases_belong_to_the_loss() -> None:
+    for spec in LOSSES:
+        assert cases_of(spec) == spec.cases
+        assert cases_of(spec, quick=True) == spec.quick_cases
+    assert {loss.cases for loss in ELEMENTWISE} == {DEFAULT_CASES}
+    large = {loss.name for loss in ROWWISE if Case((2048, 32000), "bfloat16") in loss.cases}
+    assert large == set(CROSSENTROPIES)
+    assert set(QUICK_LOSSES) <= set(LOSSES)
+    assert {loss.family for loss in QUICK_LOSSES} == {loss.family for loss in LOSSES}
+
+
+@pytest.mark.parametrize("spec", [find("huber"), SPARSE], ids=lambda spec: spec.label)
+def test_cases_can_be_chosen(spec: LossSpec) -> None:
+    assert cases_of(spec, ["2x3"], []) == (Case((2, 3), "float32"),)
+    assert cases_of(spec, ["2x3"], ["float16", "float64"]) == (
+        Case((2, 3), "float16"),
+        Case((2, 3), "float64"),
+    )
+    shapes = list(dict.fromkeys(case.shape for case in spec.cases))
+    assert cases_of(spec, [], ["bfloat16"]) == tuple(Case(shape, "bfloat16") for shape in shapes)
+    with pytest.raises(ValueError, match="dtype is 'int8'"):
+        cases_of(spec, [], ["int8"])
+
+
+def test_pairs_come_section_by_section() -> None:
+    pairs = select_pairs(LOSSES)
+    sections = [section(*pair) for pair in pairs]
+    assert sections == sorted(sections, key=sections.index)
+    assert set(pairs) == {(spec, case) for spec in LOSSES for case in spec.cases}
+    # The same shape, but means are not taken over both kinds of losses.
+    assert {"32x10 float32", "32x10 float32, rowwise"} <= set(sections)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_inputs_lie_in_their_domain(domain: str) -> None:
     y_true, y_pred = make_inputs(domain, (64, 8), seed=3)
-    assert y_true.shape == y_pred.shape == (64, 8)
-    assert y_true.dtype == y_pred.dtype == np.float32
+    assert y_pred.shape == (64, 8)
+    assert y_pred.dtype == np.float32
+    if domain.startswith("classes"):
+        assert y_true.shape == (64,)
+        assert y_true.dtype == np.int32
+        assert set(np.unique(y_true)) == set(range(8))
+    else:
+        assert y_true.shape == (64, 8)
+        assert y_true.dtype == np.float32
     assert np.isfinite(y_true).all() and np.isfinite(y_pred).all()
     if domain == "signs":
         assert set(np.unique(y_true)) == {-1.0, 1.0}
-    if domain in ("probabilities", "logits"):
+    if domain in ("probabilities", "logits", "one-hot and logits"):
         assert set(np.unique(y_true)) == {0.0, 1.0}
+    if domain == "one-hot and logits":
+        np.testing.assert_array_equal(y_true.sum(-1), 1)
     if domain == "probabilities":
         assert y_pred.min() > 0 and y_pred.max() < 1
     if domain == "positive":
         assert y_true.min() > 0 and y_pred.min() > 0
     if domain == "distributions":
         np.testing.assert_allclose(y_true.sum(-1), 1, rtol=1e-6)
+    if domain in ("distributions", "classes and probabilities"):
         np.testing.assert_allclose(y_pred.sum(-1), 1, rtol=1e-6)
 
 
-def test_every_contender_computes_the_same_loss() -> None:
+def test_unknown_domain_is_named() -> None:
+    with pytest.raises(ValueError, match=r"domain is 'nothing'.*classes and logits"):
+        make_inputs("nothing", (2, 3))
+
+
+def test_class_numbers_keep_their_type() -> None:
+    y_true, y_pred = make_tensors(SPARSE, Case((4, 3), "bfloat16"))
+    assert (y_true.dtype, y_pred.dtype) == (tf.int32, tf.bfloat16)
+    assert y_true.shape == (4,)
+    y_true, y_pred = make_tensors(DENSE, Case((4, 3), "bfloat16"))
+    assert y_true.dtype == y_pred.dtype == tf.bfloat16
+
+
+@pytest.mark.parametrize("spec", LOSSES, ids=lambda spec: spec.label)
+def test_contenders_compute_the_same(spec: LossSpec) -> None:
+    y_true, y_pred = make_tensors(spec, TINY)
+    expected_value, expected_gradient = make_step(CONTENDERS[0], spec, forward_only=False)(
+        y_true, y_pred
+    )
+    for contender in CONTENDERS:
+        if contender.mode == "xla":
+            continue
+        call = make_call(contender, spec, y_true, y_pred, forward_only=False)
+        assert call() == pytest.approx(float(expected_value), rel=1e-5), contender.name
+        backend = "reference" if contender.library == "reference" else fl.backend()
+        with fl.use_backend(backend):
+            _, gradient = make_step(contender, spec, forward_only=False)(y_true, y_pred)
+        np.testing.assert_allclose(
+            gradient, expected_gradient, rtol=1e-4, atol=1e-6, err_msg=contender.name
+        )
+
+
+@pytest.fixture
+def torch() -> Any:
+    """PyTorch, where it can be imported."""
+    if torch_version() is None:
+        pytest.skip("PyTorch is not installed")
+    return importlib.import_module("torch")
+
+
+@pytest.mark.parametrize("label", sorted(TORCH_LOSSES))
+@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3)])
+def test_pytorch_computes_the_same(label: str, shape: tuple[int, ...], torch: Any) -> None:
+    from fastloss.benchmark import pytorch
+
+    spec = find(label)
+    y_true, y_pred = make_tensors(spec, Case(shape, "float32"))
+    value, gradient = make_step(CONTENDERS[0], spec, forward_only=False)(y_true, y_pred)
+    labels, predictions = pytorch.make_tensors(spec, y_true, y_pred)
+    if spec is SPARSE:
+        assert labels.dtype == torch.int64
+    step = pytorch.make_step("eager", spec, forward_only=False)
+    found, found_gradient = step(labels, predictions.requires_grad_())
+    assert float(found) == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(
+        found_gradient.numpy().reshape(shape), gradient, rtol=1e-4, atol=1e-6
+    )
+    for forward_only in (False, True):
+        call = make_call(TORCH_CONTENDERS[0], spec, y_true, y_pred, forward_only=forward_only)
+        assert call() == pytest.approx(float(value), rel=1e-5)
+
+
+def test_pytorch_copies_bits_of_bfloat16(torch: Any) -> None:
+    from fastloss.benchmark import pytorch
+
+    y_true, y_pred = make_tensors(DENSE, Case((4, 3), "bfloat16"))
+    for ours, theirs in zip(
+        (y_true, y_pred), pytorch.make_tensors(DENSE, y_true, y_pred), strict=True
+    ):
+        assert theirs.dtype == torch.bfloat16
+        np.testing.assert_array_equal(theirs.float().numpy(), tf.cast(ours, tf.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("label", sorted(TORCH_LOSSES))
+def test_compiled_pytorch_computes_the_same(label: str) -> None:
+    spec = find(label)
+    y_true, y_pred = make_tensors(spec, TINY)
+    expected = make_call(CONTENDERS[0], spec, y_true, y_pred, forward_only=False)()
+    try:
+        call = make_call(TORCH_CONTENDERS[1], spec, y_true, y_pred, forward_only=False)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    assert call() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("torch")
+def test_pytorch_has_a_loss_for_each_label() -> None:
+    from fastloss.benchmark import pytorch
+
+    assert set(pytorch.LOSSES) == TORCH_LOSSES
+    assert contenders_of(SPARSE) == CONTENDERS + TORCH_CONTENDERS
+
+
+def test_pytorch_is_left_out_where_it_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders, "torch_version", lambda: None)
+    assert contenders_of(SPARSE) == CONTENDERS
+    assert describe(2, with_torch=True).torch == "not installed"
+    assert describe(2).torch == ""
+
+
+def test_pytorch_is_not_looked_for_where_it_has_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AssertionError("PyTorch was asked for")
+
+    monkeypatch.setattr(contenders, "torch_version", fail)
+    assert {spec.label for spec in LOSSES} >= TORCH_LOSSES
     for spec in LOSSES:
-        y_true, y_pred = make_tensors(spec, TINY)
-        values = {
-            contender.name: make_call(contender, spec, y_true, y_pred, forward_only=False)()
-            for contender in CONTENDERS
-            if contender.mode != "xla"
-        }
-        expected = values["keras_eager"]
-        for name, value in values.items():
-            assert value == pytest.approx(expected, rel=1e-5), (spec.label, name)
+        if spec.label not in TORCH_LOSSES:
+            assert contenders_of(spec) == CONTENDERS
 
 
 def test_contenders_take_turns() -> None:
@@ -158,6 +327,13 @@ def test_peak_memory_counts_what_a_call_allocates() -> None:
     assert nothing <= 2 * memory.RESOLUTION_BYTES
 
 
+@pytest.mark.skipif(not memory.can_measure(), reason="the peak cannot be reset here")
+def test_peak_memory_is_not_repeated_after_its_budget() -> None:
+    calls: list[None] = []
+    assert memory.peak_extra_bytes(lambda: calls.append(None), 5, budget_seconds=0.0) is not None
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("total_bytes", [1, 12, 3 * 2**20 + 4])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_roof_runs_for_any_size(total_bytes: int, threads: int) -> None:
@@ -173,10 +349,15 @@ def environment() -> Environment:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    large = Case((512, 256), "float32")
+    # The longest names, of every kind.
+    names = [
+        "mean_absolute_percentage_error",
+        "binary_focal_crossentropy",
+        "sparse_categorical_focal_crossentropy",
+        "categorical_generalized_cross_entropy",
+    ]
     return Plan(
-        losses=select_losses(["mean_absolute_percentage_error", "binary_focal_crossentropy"]),
-        cases=(large, TINY),
+        pairs=select_pairs(select_losses(names), ["512x512", "4x3"]),
         rounds=1,
         memory_repeats=1,
         threads=2,
@@ -191,8 +372,7 @@ def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
     result = run(plan)
     assert not result.failures
     assert not result.left_out
-    pairs = len(plan.losses) * len(plan.cases)
-    assert len(result.measurements) == pairs * (len(CONTENDERS) + 1)
+    assert len(result.measurements) == len(plan.pairs) * (len(CONTENDERS) + 1)
 
     write_csv(tmp_path / "new" / "record.csv", result.measurements, environment)
     with (tmp_path / "new" / "record.csv").open(newline="", encoding="utf-8") as file:
@@ -201,7 +381,7 @@ def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
         assert tuple(reader.fieldnames or ()) == COLUMNS
     assert len(rows) == len(result.measurements)
     for row in rows:
-        bound = row["shape"] == "512x256"
+        bound = row["shape"] == "512x512"
         assert bool(row["gb_per_s"]) == bool(row["roof_share"]) == bound
         if bound:
             rate = int(row["bytes"]) / float(row["ms_median"]) / 1e6
@@ -221,17 +401,44 @@ def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
         assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
         # Truncated cells would end in an ellipsis.
         assert "…" not in text
-        assert "GB/s: 3 x elements x item size" in text
+        assert "GB/s: the bytes that must move" in text
+
+
+def test_report_shows_pytorch(environment: Environment, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    console_module = pytest.importorskip("rich.console")
+    from fastloss.benchmark.report import print_report, write_picture
+
+    pairs = [(spec, TINY) for spec in select_losses(["hinge", "squared_hinge"])]
+    measured = run(Plan(pairs=pairs, rounds=1, memory_repeats=0, threads=2)).measurements
+    # What it looks like must not depend on whether PyTorch is here.
+    measured = [found for found in measured if not found.contender.startswith("torch")]
+    measured += [
+        replace(found, contender=contender.name)
+        for contender in TORCH_CONTENDERS
+        for found in measured
+        if found.contender == "keras_graph"
+    ]
+    failure = Failure(*pairs[0], "torch_compile", "torch.compile failed: no compiler")
+    console = console_module.Console(width=100)
+    for chosen in (measured, [found for found in measured if found.spec.name == "hinge"]):
+        with console.capture() as capture:
+            print_report(console, chosen, [failure], replace(environment, torch="9.9"))
+        text = " ".join(capture.get().split())
+        assert "torch: 9.9" in text
+        assert "PyTorch, compiled could not run hinge on 4x3 float32: torch.compile failed" in text
+        assert "PyTorch eager" in text or "PyTorch, eager" in text
+    write_picture(tmp_path / "record.png", measured, environment)
 
 
 def test_deadline_leaves_out_and_says_so(plan: Plan) -> None:
     result = run(replace(plan, deadline_seconds=-1.0))
     assert not result.measurements
-    assert len(result.left_out) == len(plan.losses) * len(plan.cases)
+    assert result.left_out == list(plan.pairs)
 
 
 def test_forward_only(plan: Plan) -> None:
-    only = replace(plan, cases=(TINY,), losses=plan.losses[:1], forward_only=True)
+    only = replace(plan, pairs=((find("huber"), TINY),), forward_only=True)
     result = run(only)
     assert not result.failures
     assert {found.bytes_moved for found in result.measurements} == {2 * 12 * 4}

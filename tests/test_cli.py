@@ -70,17 +70,17 @@ def test_help_names_every_option(
         assert word in done.stdout
 
 
-def test_help_does_not_import_tensorflow(tmp_path: Path) -> None:
+def test_help_imports_no_framework(tmp_path: Path) -> None:
     code = (
         "import runpy, sys\n"
         f"sys.argv = [{str(COMMAND)!r}, 'bench', '--help']\n"
         "try:\n"
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "finally:\n"
-        "    print('tensorflow' in sys.modules, 'keras' in sys.modules)\n"
+        "    print({'tensorflow', 'keras', 'torch'} & set(sys.modules))\n"
     )
     done = start(folder=tmp_path, code=code)
-    assert done.stdout.rstrip().endswith("False False"), done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("set()"), done.stdout + done.stderr
 
 
 def test_module_is_the_command(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_without_typer_the_cure_is_named(tmp_path: Path) -> None:
     [
         (("bench", "--shape", "3xq"), ("--shape", "3xq", "16384x1024")),
         (("bench", "--dtype", "int32"), ("--dtype", "int32", "bfloat16")),
-        (("bench", "--loss", "mse2"), ("--loss", "mse2", "mean_squared_error")),
+        (("bench", "--loss", "mse2"), ("--loss", "mse2", "mean_squared_error", "rowwise")),
         (("bench", "--threads", "0"), ("--threads",)),
         (("demo", "--epochs", "0"), ("--epochs",)),
     ],
@@ -151,14 +151,21 @@ def test_demo_trains_prints_a_table_and_writes_a_picture(tmp_path: Path) -> None
 def test_bench_prints_a_table_and_writes_csv_and_picture(tmp_path: Path) -> None:
     from fastloss.benchmark.report import COLUMNS
 
+    # Values of 4 bytes that must move: labels, predictions and the gradient.
+    values = {
+        "mean_squared_error": 3 * 8 * 4,
+        "huber": 3 * 8 * 4,
+        "categorical_hinge": 3 * 8 * 4,
+        "categorical_generalized_cross_entropy": 8 + 2 * 8 * 4,
+    }
     done = start(
-        *("bench", "--quick", "--loss", "mean_squared_error", "--loss", "huber"),
-        *("--shape", "8x4", "--output", "record"),
+        *("bench", "--quick", "--shape", "8x4", "--output", "record"),
+        *(word for name in values for word in ("--loss", name)),
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 100
-    for words in ("mean_squared_error", "huber", "geometric mean"):
+    for words in ("mean_squared_error", "huber", "geometric mean", "8x4 float32, rowwise"):
         assert words in done.stdout
     assert (tmp_path / "record.png").read_bytes().startswith(PNG)
     with (tmp_path / "record.csv").open(newline="", encoding="utf-8") as file:
@@ -170,13 +177,27 @@ def test_bench_prints_a_table_and_writes_csv_and_picture(tmp_path: Path) -> None
         *("fastloss_eager", "fastloss_graph", "fastloss_xla"),
         *("reference_graph", "roof"),
     }
-    for name in ("mean_squared_error", "huber"):
+    for name in values:
         assert {row["contender"] for row in rows if row["loss"] == name} == contenders
     for row in rows:
         assert row["shape"] == "8x4"
         assert row["dtype"] == "float32"
         assert row["mode"] == "forward+gradient"
-        assert int(row["bytes"]) == 3 * 8 * 4 * 4
+        assert int(row["bytes"]) == 4 * values[row["loss"]]
         assert float(row["ms_median"]) > 0
         assert row["tensorflow"] and row["keras"] and row["fastloss"] and row["machine"]
     assert noise(done) == []
+
+
+def test_bench_names_pytorch_where_it_could_be_measured(tmp_path: Path) -> None:
+    done = start(
+        *("bench", "--quick", "--loss", "cosine_similarity", "--shape", "8x4"),
+        *("--output", "record"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch: " in done.stdout
+    with (tmp_path / "record.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    has_torch = {row["torch"] for row in rows} != {"not installed"}
+    assert ("torch_eager" in {row["contender"] for row in rows}) == has_torch

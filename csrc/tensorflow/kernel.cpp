@@ -103,15 +103,23 @@ void* Run::large_output(int index, TF_DataType dtype, const Dims& dims, int cand
                         Tensor tensor, std::atomic<bool>* forwards) const {
   if (count_of(dims) * size_of(dtype) >= kRecycledBytes && (candidate < 0 || !*forwards))
     return recycled_output(index, dtype, dims);
+  bool forwarded;
+  void* const data = forwarded_output(index, dims, candidate, std::move(tensor), &forwarded);
+  if (!forwarded) *forwards = false;
+  return data;
+}
+
+void* Run::forwarded_output(int index, const Dims& dims, int candidate, Tensor tensor,
+                            bool* forwarded) const {
   // TensorFlow forwards a buffer only when nobody else holds it, this handle included.
   tensor.reset();
   const Status status(TF_NewStatus());
-  int forwarded = -1;
+  int from = -1;
   const Tensor output(TF_ForwardInputOrAllocateOutput(context_, &candidate, candidate >= 0, index,
-                                                      dims.data(), int(dims.size()), &forwarded,
+                                                      dims.data(), int(dims.size()), &from,
                                                       status.get()));
   check(status);
-  if (forwarded < 0) *forwards = false;
+  *forwarded = from >= 0;
   return TF_TensorData(output.get());
 }
 

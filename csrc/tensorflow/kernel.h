@@ -61,10 +61,13 @@ class Run {
   void* output(int index, TF_DataType dtype, const Dims& dims) const;
   // Shares the tensor's buffer.
   void output(int index, const Tensor& tensor) const;
-  // For something as large as a gradient: the buffer of input `candidate` where TensorFlow needs it
-  // no more, else a recycled one. `tensor` is that input, and is given up; a
-  // negative candidate is none. Whether a buffer is free
-  // is a property of the graph around the kernel, so one refusal, kept in `forwards`, is enough.
+  // The buffer of input `candidate` where TensorFlow needs it no more, else a new one. `tensor` is
+  // that input, and is given up; a negative candidate is none.
+  void* forwarded_output(int index, const Dims& dims, int candidate, Tensor tensor,
+                         bool* forwarded) const;
+  // The same for something as large as a gradient: where nothing is forwarded, a recycled buffer,
+  // which later kernels cannot forward. Whether a buffer is free is a property of the graph around
+  // the kernel, so one refusal, kept in `forwards`, is enough.
   void* large_output(int index, TF_DataType dtype, const Dims& dims, int candidate, Tensor tensor,
                      std::atomic<bool>* forwards) const;
 

@@ -11,6 +11,7 @@ namespace {
 struct Registration {
   Registration() {
     try {
+      fastloss::register_accumulate();
       fastloss::register_elementwise();
       fastloss::register_rowwise();
       fastloss::register_scale();

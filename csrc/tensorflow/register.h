@@ -2,6 +2,7 @@
 
 namespace fastloss {
 
+void register_accumulate();
 void register_elementwise();
 void register_rowwise();
 void register_scale();

@@ -1,12 +1,13 @@
-"""What is measured: the losses, the shapes and dtypes, and the bytes that each case must move."""
+"""What is measured: the losses, the shapes and dtypes, and the bytes that each loss must move."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
+from fastloss.benchmark.inputs import DOMAINS
 
 ITEM_SIZE: Mapping[str, int] = MappingProxyType(
     {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -18,7 +19,7 @@ BANDWIDTH_BOUND_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Case:
-    """A shape and a dtype; y_true and y_pred share both, as in a Keras training step."""
+    """Shape and dtype of the predictions; what the labels are, the loss says."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -26,24 +27,12 @@ class Case:
     @property
     def elements(self) -> int:
         """How many predictions there are."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def shape_text(self) -> str:
         """The shape as the command line takes it: `16384x1024`."""
         return "x".join(str(extent) for extent in self.shape)
-
-    def bytes_moved(self, *, forward_only: bool) -> int:
-        """The bytes that must move: each input read once and, with it, the gradient written once.
-
-        With a gradient that is 3 x elements x item size, forward only 2 x. The scalar loss counts
-        as nothing.
-        """
-        return (2 if forward_only else 3) * self.elements * ITEM_SIZE[self.dtype]
-
-    def is_bandwidth_bound(self, *, forward_only: bool) -> bool:
-        """Whether bytes per second say anything about this case."""
-        return self.bytes_moved(forward_only=forward_only) >= BANDWIDTH_BOUND_BYTES
 
 
 DEFAULT_CASES: tuple[Case, ...] = (
@@ -57,6 +46,25 @@ QUICK_CASES: tuple[Case, ...] = (
     Case((32, 10), "float32"),
 )
 
+# Vocabularies, a row longer than a cache, a row in a few registers, ImageNet, a small classifier.
+CROSSENTROPY_CASES: tuple[Case, ...] = (
+    Case((2048, 32000), "float32"),
+    Case((64, 262144), "float32"),
+    Case((65536, 256), "float32"),
+    Case((262144, 16), "float32"),
+    Case((14000, 1000), "float32"),
+    Case((2048, 32000), "bfloat16"),
+    Case((32, 10), "float32"),
+)
+ROWWISE_CASES: tuple[Case, ...] = (
+    Case((65536, 256), "float32"),
+    Case((32, 10), "float32"),
+)
+QUICK_ROWWISE_CASES: tuple[Case, ...] = (
+    Case((1024, 4096), "float32"),
+    Case((32, 10), "float32"),
+)
+
 
 @dataclass(frozen=True)
 class LossSpec:
@@ -65,9 +73,11 @@ class LossSpec:
     Attributes:
         name: The name used at every level of the library, `mean_squared_error`.
         class_name: The Keras class, `MeanSquaredError`.
-        family: `regression` or `classification`.
-        domain: Which kind of inputs the loss takes; see `make_inputs`.
+        family: `regression`, `classification` or `rowwise`.
+        domain: Which kind of inputs the loss takes, a key of `DOMAINS`.
         arguments: Keyword arguments of the class, as pairs.
+        cases: What it is measured on, unless the user chooses.
+        quick_cases: The same for a quick run.
     """
 
     name: str
@@ -75,6 +85,8 @@ class LossSpec:
     family: str
     domain: str
     arguments: tuple[tuple[str, object], ...] = ()
+    cases: tuple[Case, ...] = DEFAULT_CASES
+    quick_cases: tuple[Case, ...] = QUICK_CASES
 
     @property
     def argument_text(self) -> str:
@@ -86,6 +98,29 @@ class LossSpec:
         """The name, with the arguments where there are any."""
         return f"{self.name}({self.argument_text})" if self.arguments else self.name
 
+    def bytes_moved(self, case: Case, *, forward_only: bool) -> int:
+        """The bytes that must move: each input read once and, with it, the gradient written once.
+
+        Labels count with the bytes they have, and the gradient has those of the predictions: with a
+        gradient that is 3 matrices where labels are a matrix, and 2 and the labels where they are
+        class numbers. The scalar loss counts as nothing.
+        """
+        item_size = ITEM_SIZE[case.dtype]
+        labels = DOMAINS[self.domain].label_bytes(case.shape, item_size)
+        return labels + (1 if forward_only else 2) * case.elements * item_size
+
+
+def _rowwise(
+    name: str,
+    class_name: str,
+    domain: str,
+    *arguments: tuple[str, object],
+    cases: tuple[Case, ...] = ROWWISE_CASES,
+) -> LossSpec:
+    return LossSpec(name, class_name, "rowwise", domain, arguments, cases, QUICK_ROWWISE_CASES)
+
+
+_FROM_LOGITS = ("from_logits", True)
 
 LOSSES: tuple[LossSpec, ...] = (
     LossSpec("mean_squared_error", "MeanSquaredError", "regression", "real"),
@@ -105,11 +140,7 @@ LOSSES: tuple[LossSpec, ...] = (
     LossSpec("kl_divergence", "KLDivergence", "classification", "distributions"),
     LossSpec("binary_crossentropy", "BinaryCrossentropy", "classification", "probabilities"),
     LossSpec(
-        "binary_crossentropy",
-        "BinaryCrossentropy",
-        "classification",
-        "logits",
-        (("from_logits", True),),
+        "binary_crossentropy", "BinaryCrossentropy", "classification", "logits", (_FROM_LOGITS,)
     ),
     LossSpec(
         "binary_focal_crossentropy", "BinaryFocalCrossentropy", "classification", "probabilities"
@@ -119,16 +150,52 @@ LOSSES: tuple[LossSpec, ...] = (
         "BinaryFocalCrossentropy",
         "classification",
         "logits",
-        (("from_logits", True),),
+        (_FROM_LOGITS,),
     ),
+    _rowwise(
+        "sparse_categorical_crossentropy",
+        "SparseCategoricalCrossentropy",
+        "classes and logits",
+        _FROM_LOGITS,
+        cases=CROSSENTROPY_CASES,
+    ),
+    _rowwise(
+        "sparse_categorical_focal_crossentropy",
+        "SparseCategoricalFocalCrossentropy",
+        "classes and logits",
+        _FROM_LOGITS,
+    ),
+    _rowwise(
+        "categorical_generalized_cross_entropy",
+        "CategoricalGeneralizedCrossEntropy",
+        "classes and probabilities",
+    ),
+    _rowwise(
+        "categorical_crossentropy",
+        "CategoricalCrossentropy",
+        "one-hot and logits",
+        _FROM_LOGITS,
+        cases=CROSSENTROPY_CASES,
+    ),
+    _rowwise(
+        "categorical_focal_crossentropy",
+        "CategoricalFocalCrossentropy",
+        "one-hot and logits",
+        _FROM_LOGITS,
+    ),
+    _rowwise("categorical_hinge", "CategoricalHinge", "one-hot and logits"),
+    _rowwise("cosine_similarity", "CosineSimilarity", "real"),
+    _rowwise("kl_divergence", "KLDivergence", "logits twice", _FROM_LOGITS),
+    _rowwise("jensen_shannon_divergence", "JensenShannonDivergence", "logits twice"),
 )
 
-_QUICK_NAMES = ("mean_squared_error", "huber", "poisson", "binary_crossentropy")
-# One of each kind of arithmetic: none, a branch, a logarithm, the classifier that most train with.
-QUICK_LOSSES: tuple[LossSpec, ...] = tuple(
-    loss
-    for loss in LOSSES
-    if loss.name in _QUICK_NAMES and (loss.name != "binary_crossentropy" or loss.domain == "logits")
+_QUICK_LABELS = (
+    "mean_squared_error",
+    "huber",
+    "poisson",
+    "binary_crossentropy(from_logits=True)",
+    "sparse_categorical_crossentropy(from_logits=True)",
 )
-
-
+# One of each kind of arithmetic: none, a branch, a logarithm, and the classifiers that most train
+# with.
+QUICK_LOSSES: tuple[LossSpec, ...] = tuple(loss for loss in LOSSES if loss.label in _QUICK_LABELS)

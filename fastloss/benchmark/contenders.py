@@ -1,4 +1,4 @@
-"""Who is measured: Keras and fastloss in every execution mode, and the reference.
+"""Who is measured: Keras and fastloss in every execution mode, the reference, and PyTorch.
 
 Every contender gets y_true and y_pred as arguments (captured tensors would be folded into
 constants), returns the scalar loss and, unless forward only, the gradient with respect to y_pred.
@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 import fastloss as fl
-from fastloss.benchmark.cases import Case, LossSpec, make_inputs
+from fastloss.benchmark.cases import Case, LossSpec
+from fastloss.benchmark.inputs import DOMAINS, make_inputs
+from fastloss.benchmark.standins import stand_in
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Contender:
     Attributes:
         name: Key of the CSV, `keras_graph`.
         label: Name in tables and pictures.
-        library: `keras`, `fastloss` or `reference`.
-        mode: `eager`, `graph` (`tf.function`) or `xla` (`tf.function(jit_compile=True)`).
+        library: `keras`, `fastloss`, `reference` or `torch`.
+        mode: `eager`, `graph` (`tf.function`), `xla` (`tf.function(jit_compile=True)`) or
+            `compile` (`torch.compile`).
     """
 
     name: str
@@ -48,17 +52,43 @@ CONTENDERS: tuple[Contender, ...] = (
 )
 
 
-class _KerasPinball(keras.losses.Loss):
-    """The pinball loss as it is written with `keras.ops`; Keras itself has none."""
+TORCH_CONTENDERS: tuple[Contender, ...] = (
+    Contender("torch_eager", "PyTorch, eager", "torch", "eager"),
+    Contender("torch_compile", "PyTorch, compiled", "torch", "compile"),
+)
+# By label, so that nobody imports PyTorch to learn that it has no such loss.
+TORCH_LOSSES: frozenset[str] = frozenset(
+    {
+        "sparse_categorical_crossentropy(from_logits=True)",
+        "categorical_crossentropy(from_logits=True)",
+        "cosine_similarity",
+        "kl_divergence(from_logits=True)",
+    }
+)
 
-    def __init__(self, tau: float) -> None:
-        super().__init__(name="pinball")
-        self.tau = tau
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Rows of the loss."""
-        error = y_true - y_pred
-        return keras.ops.mean(keras.ops.maximum(self.tau * error, (self.tau - 1) * error), axis=-1)
+@cache
+def torch_version() -> str | None:
+    """The version of PyTorch, which this imports; None where it cannot be imported."""
+    try:
+        import torch
+    except (ImportError, OSError):  # The latter for a library that its wheel does not find.
+        return None
+    return str(torch.__version__)
+
+
+def contenders_of(spec: LossSpec) -> tuple[Contender, ...]:
+    """Who can run a loss; imports PyTorch if that has the loss.
+
+    Args:
+        spec: The loss.
+
+    Returns:
+        The contenders, in the order of reports.
+    """
+    if spec.label in TORCH_LOSSES and torch_version() is not None:
+        return CONTENDERS + TORCH_CONTENDERS
+    return CONTENDERS
 
 
 def make_loss(library: str, spec: LossSpec) -> Callable[[Any, Any], Any]:
@@ -72,11 +102,10 @@ def make_loss(library: str, spec: LossSpec) -> Callable[[Any, Any], Any]:
         A Keras loss.
     """
     if library == "keras":
-        found: Any = getattr(keras.losses, spec.class_name, None)
-        if found is None and spec.name == "pinball":
-            found = _KerasPinball
-    else:
-        found = getattr(fl, spec.class_name, None)
+        written = stand_in(spec)
+        if written is not None:
+            return written
+    found: Any = getattr(keras.losses if library == "keras" else fl, spec.class_name, None)
     if found is None:
         raise ValueError(f"{library} has no {spec.class_name}.")
     loss: Callable[[Any, Any], Any] = found(**dict(spec.arguments))
@@ -88,19 +117,20 @@ def make_tensors(spec: LossSpec, case: Case) -> tuple[tf.Tensor, tf.Tensor]:
 
     Args:
         spec: The loss, which says what kind of inputs it takes.
-        case: Shape and dtype.
+        case: Shape and dtype of the predictions.
 
     Returns:
         y_true and y_pred.
     """
     y_true, y_pred = make_inputs(spec.domain, case.shape)
-    return tf.cast(y_true, case.dtype), tf.cast(y_pred, case.dtype)
+    label_dtype = DOMAINS[spec.domain].label_dtype(case.dtype)
+    return tf.cast(y_true, label_dtype), tf.cast(y_pred, case.dtype)
 
 
 def make_step(
     contender: Contender, spec: LossSpec, *, forward_only: bool
 ) -> Callable[[Any, Any], Any]:
-    """Builds the function of (y_true, y_pred) that a contender executes.
+    """Builds the function of (y_true, y_pred) that a contender of TensorFlow executes.
 
     Args:
         contender: Library and mode.
@@ -157,6 +187,10 @@ def make_call(
     Returns:
         A function without arguments that returns the loss.
     """
+    if contender.library == "torch":
+        from fastloss.benchmark import pytorch
+
+        return pytorch.make_call(contender.mode, spec, y_true, y_pred, forward_only=forward_only)
     step = make_step(contender, spec, forward_only=forward_only)
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Environment:
-    """What a record needs so that a figure can be understood later."""
+    """What a record needs so that a figure can be understood later.
+
+    `torch` is a version or `not installed`; it is empty where nothing is measured that PyTorch has.
+    """
 
     date: str
     commit: str
@@ -22,6 +25,7 @@ class Environment:
     python: str
     tensorflow: str
     keras: str
+    torch: str
     numpy: str
     fastloss: str
     backend: str
@@ -73,11 +77,12 @@ def commit() -> str:
     return ""
 
 
-def describe(threads: int) -> Environment:
+def describe(threads: int, *, with_torch: bool = False) -> Environment:
     """Describes this machine and process.
 
     Args:
         threads: The threads that the contenders were given.
+        with_torch: Whether PyTorch is to be measured; it is imported only then.
 
     Returns:
         The description.
@@ -87,6 +92,7 @@ def describe(threads: int) -> Environment:
     import tensorflow as tf
 
     import fastloss as fl
+    from fastloss.benchmark.contenders import torch_version
     from fastloss.benchmark.roof import default_threads
 
     backend = fl.backend()
@@ -105,6 +111,7 @@ def describe(threads: int) -> Environment:
         python=platform.python_version(),
         tensorflow=tf.__version__,
         keras=keras.__version__,
+        torch=(torch_version() or "not installed") if with_torch else "",
         numpy=np.__version__,
         fastloss=fl.__version__,
         backend=backend,

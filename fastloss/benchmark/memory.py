@@ -12,7 +12,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import gc
+import math
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -80,20 +82,26 @@ def peak_bytes() -> int:
     return _status_bytes("VmHWM")
 
 
-def peak_extra_bytes(call: Callable[[], object], repeats: int = 3) -> int | None:
+def peak_extra_bytes(
+    call: Callable[[], object], repeats: int = 3, budget_seconds: float = math.inf
+) -> int | None:
     """Measures the most memory that a call has on top of what is resident before it.
 
     Args:
         call: The contender; it must be warm, so that nothing of a first call counts.
         repeats: How often to measure; the median is taken.
+        budget_seconds: It is not repeated after this time.
 
     Returns:
         Bytes, or None where the system cannot tell.
     """
     if not can_measure():
         return None
-    peaks = []
+    peaks: list[int] = []
+    start = time.perf_counter()
     for _ in range(repeats):
+        if peaks and time.perf_counter() - start > budget_seconds:
+            break
         trim()
         before = resident_bytes()
         reset_peak()

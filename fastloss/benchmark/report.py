@@ -10,10 +10,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
-from fastloss.benchmark.cases import Case, LossSpec
+from fastloss.benchmark.cases import LossSpec
+from fastloss.benchmark.contenders import CONTENDERS, TORCH_CONTENDERS
 from fastloss.benchmark.engine import ROOF, Failure, Measurement, by_pair
 from fastloss.benchmark.environment import Environment
 from fastloss.benchmark.memory import RESOLUTION_BYTES
+from fastloss.benchmark.selection import section
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,7 @@ COLUMNS: tuple[str, ...] = (
     "python",
     "tensorflow",
     "keras",
+    "torch",
     "numpy",
     "fastloss",
     "backend",
@@ -52,13 +55,7 @@ COLUMNS: tuple[str, ...] = (
 )
 
 _LABELS: Mapping[str, str] = {
-    "keras_eager": "Keras, eager",
-    "keras_graph": "Keras, graph",
-    "keras_xla": "Keras, XLA",
-    "fastloss_eager": "fastloss, eager",
-    "fastloss_graph": "fastloss, graph",
-    "fastloss_xla": "fastloss, XLA",
-    "reference_graph": "reference, graph",
+    **{contender.name: contender.label for contender in CONTENDERS + TORCH_CONTENDERS},
     ROOF: "roof",
 }
 _OURS = "fastloss_graph"
@@ -178,8 +175,8 @@ def _spec_cell(spec: LossSpec, previous: LossSpec | None) -> str:
 def _wrapped(name: str) -> str:
     if len(name) <= _NAME_WIDTH:
         return name
-    head, _, tail = name.rpartition("_")
-    return f"{head}_\n  {tail}"
+    head, _, _ = name[:_NAME_WIDTH].rpartition("_")
+    return f"{head}_\n  {name[len(head) + 1 :]}"
 
 
 def _mean_cells(rows: Sequence[_Row]) -> tuple[str, ...]:
@@ -195,13 +192,13 @@ def _mean_cells(rows: Sequence[_Row]) -> tuple[str, ...]:
     )
 
 
-def _by_case(
+def _by_section(
     measurements: Sequence[Measurement],
-) -> dict[Case, list[tuple[LossSpec, _Row]]]:
-    cases: dict[Case, list[tuple[LossSpec, _Row]]] = {}
+) -> dict[str, list[tuple[LossSpec, _Row]]]:
+    sections: dict[str, list[tuple[LossSpec, _Row]]] = {}
     for (spec, case), row in by_pair(measurements).items():
-        cases.setdefault(case, []).append((spec, row))
-    return cases
+        sections.setdefault(section(spec, case), []).append((spec, row))
+    return sections
 
 
 def _family_table(measurements: Sequence[Measurement]) -> Table:
@@ -227,9 +224,9 @@ def _family_table(measurements: Sequence[Measurement]) -> Table:
         ours = header.startswith("ours\ngraph") or "vs" in header  # What a user decides by.
         table.add_column(header, justify="right", no_wrap=True, style="bold" if ours else None)
     columns = len(table.columns)
-    for case, pairs in _by_case(measurements).items():
+    for heading, pairs in _by_section(measurements).items():
         table.add_section()
-        table.add_row(f"[bold cyan]{case.shape_text} {case.dtype}[/]", *[""] * (columns - 1))
+        table.add_row(f"[bold cyan]{heading}[/]", *[""] * (columns - 1))
         previous: LossSpec | None = None
         for spec, row in pairs:
             table.add_row(
@@ -277,7 +274,7 @@ def _contender_table(measurements: Sequence[Measurement]) -> Table:
     columns = len(table.columns)
     for (spec, case), row in by_pair(measurements).items():
         table.add_section()
-        table.add_row(f"[bold cyan]{case.shape_text} {case.dtype}[/]", *[""] * (columns - 1))
+        table.add_row(f"[bold cyan]{section(spec, case)}[/]", *[""] * (columns - 1))
         if spec.arguments:
             table.add_row(f"[cyan]{spec.argument_text}[/]", *[""] * (columns - 1))
         for name, found in row.items():
@@ -298,21 +295,22 @@ def _contender_table(measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def _case_summary(case: Case, rows: Sequence[_Row]) -> str:
+def _summary(heading: str, rows: Sequence[_Row]) -> str:
     parts = []
     for mode in ("eager", "graph"):
         mean = _mean([speed_up(row, f"fastloss_{mode}", f"keras_{mode}") for row in rows])
         if mean is not None:
             parts.append(f"{mode} {_times(mean)}")
-    against_xla = _mean([speed_up(row, _OURS, "keras_xla") for row in rows])
-    if against_xla is not None:
-        parts.append(f"graph against Keras XLA {_times(against_xla)}")
+    for peer in ("keras_xla", *(contender.name for contender in TORCH_CONTENDERS)):
+        mean = _mean([speed_up(row, _OURS, peer) for row in rows])
+        if mean is not None:
+            parts.append(f"graph against {_LABELS[peer].replace(',', '')} {_times(mean)}")
     ours = [row[_OURS] for row in rows if _OURS in row]
     bound = [found for found in ours if found.is_bandwidth_bound]
     share = _mean([found.roof_share for found in bound])
     if share is not None:
         parts.append(f"{share:.0%} of the roof")
-    return f"{case.shape_text} {case.dtype}: " + ", ".join(parts)
+    return f"{heading}: " + ", ".join(parts)
 
 
 def _threads_text(threads: int) -> str:
@@ -362,20 +360,20 @@ def print_report(
         f"TensorFlow {environment.tensorflow}, Keras {environment.keras}, "
         f"fastloss {environment.fastloss}"
     )
+    isa = f" ({environment.isa})" if environment.isa else ""
+    torch = f"; torch: {environment.torch}" if environment.torch else ""
     console.print(
         f"[bold]{subject}{mode_text(forward_only)}[/] on {environment.machine}, "
-        f"{_threads_text(environment.threads)}; {versions}"
-        + (f" ({environment.isa})" if environment.isa else ""),
+        f"{_threads_text(environment.threads)}; {versions}{isa}{torch}",
         highlight=False,
     )
     console.print()
     console.print(table, highlight=False)
     console.print()
-    formula = "2 x elements x item size" if forward_only else "3 x elements x item size"
     notes = []
     if any(found.is_bandwidth_bound for found in measurements):
         notes.append(
-            f"GB/s: {formula}, the bytes that must move (inputs read once"
+            "GB/s: the bytes that must move (labels and predictions read once"
             + (")" if forward_only else ", gradient written once)")
             + " over the median time"
             + ("." if one_loss else " of ours, graph.")
@@ -390,8 +388,8 @@ def print_report(
     for note in notes:
         console.print(note, highlight=False, style="dim")
     summaries = [
-        _case_summary(case, [row for _, row in found])
-        for case, found in _by_case(measurements).items()
+        _summary(heading, [row for _, row in found])
+        for heading, found in _by_section(measurements).items()
         if len(found) > 1
     ]
     if summaries:
@@ -420,10 +418,12 @@ _STYLES: Mapping[str, tuple[str, str]] = {
     "fastloss_eager": ("#f2a65a", "o"),
     "fastloss_graph": ("#d1495b", "s"),
     "fastloss_xla": ("#6c3082", "^"),
+    "torch_eager": ("#8fb996", "o"),
+    "torch_compile": ("#3a7d44", "^"),
 }
 
 
-def _panel(axes: Any, case: Case, pairs: Sequence[tuple[LossSpec, _Row]]) -> None:
+def _panel(axes: Any, heading: str, pairs: Sequence[tuple[LossSpec, _Row]]) -> None:
     bound = any(found.is_bandwidth_bound for _, row in pairs for found in row.values())
     value: Callable[[Measurement], float] = (
         (lambda found: found.bytes_per_second / 1e9)
@@ -480,7 +480,7 @@ def _panel(axes: Any, case: Case, pairs: Sequence[tuple[LossSpec, _Row]]) -> Non
         if bound
         else "microseconds per call (left is faster)"
     )
-    axes.set_title(f"{case.shape_text} {case.dtype}", loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(heading, loc="left", fontsize=11, fontweight="bold")
 
 
 def write_picture(
@@ -496,16 +496,16 @@ def write_picture(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    cases = _by_case(measurements)
-    if not cases:
+    sections = _by_section(measurements)
+    if not sections:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    heights = [0.3 * len(pairs) + 1.1 for pairs in cases.values()]
+    heights = [0.3 * len(pairs) + 1.1 for pairs in sections.values()]
     figure = Figure(figsize=(9.0, sum(heights) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (case, pairs) in zip(panels, cases.items(), strict=True):
-        _panel(axes, case, pairs)
+    panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (heading, pairs) in zip(panels, sections.items(), strict=True):
+        _panel(axes, heading, pairs)
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

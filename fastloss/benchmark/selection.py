@@ -1,3 +1,14 @@
+"""What the user chose to measure, read from the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fastloss.benchmark.cases import ITEM_SIZE, LOSSES, Case, LossSpec
+
+Pair = tuple[LossSpec, Case]
+
+
 def parse_shape(text: str) -> tuple[int, ...]:
     """Reads `16384x1024` (or `16384,1024`).
 
@@ -27,35 +38,53 @@ def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
     """The losses of these names; all of them for no name.
 
     Args:
-        names: Names as in `LossSpec.name`; a name stands for all its variants.
+        names: Names as in `LossSpec.name`; a name stands for all its variants. The name of a
+            family stands for its losses.
 
     Returns:
         The losses, in the order of `LOSSES`.
 
     Raises:
-        ValueError: There is no loss of that name.
+        ValueError: There is no loss or family of that name.
     """
     wanted = list(names)
-    known = list(dict.fromkeys(loss.name for loss in LOSSES))
+    families = dict.fromkeys(loss.family for loss in LOSSES)
+    known = [*families, *dict.fromkeys(loss.name for loss in LOSSES)]
     for name in wanted:
         if name not in known:
             raise ValueError(f"loss is {name!r}, but must be one of {', '.join(known)}.")
-    return tuple(loss for loss in LOSSES if not wanted or loss.name in wanted)
+    return tuple(
+        loss for loss in LOSSES if not wanted or loss.name in wanted or loss.family in wanted
+    )
 
 
-def select_cases(
-    shapes: Iterable[str], dtypes: Iterable[str], *, quick: bool = False
-) -> tuple[Case, ...]:
-    """The cases for these shapes and dtypes.
+def section(spec: LossSpec, case: Case) -> str:
+    """The heading under which a measurement stands; geometric means are over what shares it.
+
+    Losses over rows do other work than losses of single values, so they are not averaged together.
+    """
+    heading = f"{case.shape_text} {case.dtype}"
+    return f"{heading}, rowwise" if spec.family == "rowwise" else heading
+
+
+def select_pairs(
+    losses: Sequence[LossSpec],
+    shapes: Iterable[str] = (),
+    dtypes: Iterable[str] = (),
+    *,
+    quick: bool = False,
+) -> tuple[Pair, ...]:
+    """What to measure each loss on.
 
     Args:
-        shapes: Shapes as `parse_shape` reads them; none takes the default ones.
-        dtypes: Names of float types; none takes float32, or the default cases if `shapes` is
+        losses: The losses.
+        shapes: Shapes as `parse_shape` reads them; none takes those of each loss.
+        dtypes: Names of float types; none takes float32, or the cases of each loss if `shapes` is
             empty too.
-        quick: Whether the smaller default cases are taken.
+        quick: Whether the smaller cases of each loss are taken.
 
     Returns:
-        Every shape with every dtype.
+        Losses with their cases, section by section.
 
     Raises:
         ValueError: A shape or a dtype is not valid.
@@ -65,11 +94,18 @@ def select_cases(
     for dtype in wanted_dtypes:
         if dtype not in ITEM_SIZE:
             raise ValueError(f"dtype is {dtype!r}, but must be one of {', '.join(ITEM_SIZE)}.")
-    defaults = QUICK_CASES if quick else DEFAULT_CASES
-    if not wanted_shapes and not wanted_dtypes:
-        return defaults
-    wanted_shapes = wanted_shapes or list(dict.fromkeys(case.shape for case in defaults))
-    wanted_dtypes = wanted_dtypes or ["float32"]
-    return tuple(Case(shape, dtype) for dtype in wanted_dtypes for shape in wanted_shapes)
 
+    def cases(loss: LossSpec) -> tuple[Case, ...]:
+        defaults = loss.quick_cases if quick else loss.cases
+        if not wanted_shapes and not wanted_dtypes:
+            return defaults
+        chosen = wanted_shapes or list(dict.fromkeys(case.shape for case in defaults))
+        return tuple(
+            Case(shape, dtype) for dtype in wanted_dtypes or ["float32"] for shape in chosen
+        )
 
+    sections: dict[str, list[Pair]] = {}
+    for loss in losses:
+        for case in cases(loss):
+            sections.setdefault(section(loss, case), []).append((loss, case))
+    return tuple(pair for pairs in sections.values() for pair in pairs)

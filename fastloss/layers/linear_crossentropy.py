@@ -40,7 +40,7 @@ class LinearCrossentropy(keras.layers.Layer):
         z_loss: Weight of the squared log-sum-exp of the logits.
         reduction: "sum_over_batch_size" (the default) or "mean", "sum" or
             "mean_with_sample_weight".
-        memory_budget: Bytes that a chunk of logits may take, 64 MiB by default.
+        memory_budget: Bytes that a chunk of logits may take, 32 MiB by default.
         kernel_initializer: Initializer of the kernel; "glorot_uniform" by default.
         bias_initializer: Initializer of the bias; "zeros" by default.
         kernel_regularizer: Regularizer of the kernel.

@@ -236,3 +236,4 @@ def register() -> None:
             tf.RegisterGradient(op + suffix)(partial(gradient, kind))
     tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
     tf.RegisterGradient("FastlossScale")(_scale)
+    tf.no_gradient("FastlossAccumulate")

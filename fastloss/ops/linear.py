@@ -44,9 +44,19 @@ class Head(NamedTuple):
         product = tf.matmul(hidden, weights[0], transpose_b=self.tied)
         return product if len(weights) == 1 else product + weights[1]
 
-    def kernel_gradient(self, hidden: Tensor, slope: Tensor) -> Tensor:
+    def kernel_sum(self, total: Tensor, hidden: Tensor, slope: Tensor) -> Tensor:
+        """The kernel's gradient with that of a chunk added."""
         left, right = (slope, hidden) if self.tied else (hidden, slope)
-        return tf.matmul(left, right, transpose_a=True)
+        if runs_reference() or None in total.shape:
+            return total + tf.cast(tf.matmul(left, right, transpose_a=True), total.dtype)
+        # Some rows at a time: their product is a temporary, as large as the rows.
+        rows, columns = total.shape
+        blocks = min(rows, -(-2 * rows * columns * hidden.dtype.size // self.budget))
+        for block in range(blocks):
+            begin, end = block * rows // blocks, (block + 1) * rows // blocks
+            part = tf.matmul(left[:, begin:end], right, transpose_a=True)
+            total = ops().fastloss_accumulate(total, part, tf.constant(begin, tf.int64))
+        return total
 
     def hidden_gradient(self, slope: Tensor, kernel: Tensor) -> Tensor:
         return tf.matmul(slope, kernel, transpose_b=not self.tied)
@@ -182,16 +192,15 @@ def _loss_and_gradients(
                 1,
             )
         slope = tape.gradient(value, logits)
-        parts = [head.kernel_gradient(some, slope)]
+        added = [head.kernel_sum(sums[0], some, slope)]
         if len(weights) == 2:
-            parts.append(tf.reduce_sum(tf.cast(slope, wide), axis=0))
-        added = [
-            total_part + tf.cast(part, wide) for total_part, part in zip(sums, parts, strict=True)
-        ]
+            added.append(sums[1] + tf.reduce_sum(tf.cast(slope, wide), axis=0))
         written = hidden_array.write(index, head.hidden_gradient(slope, weights[0]))
         return (index + 1, total + value, written, *added)
 
-    start = [tf.zeros(tf.shape(x), wide) for x in weights]
+    start = [
+        tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide) for x in weights
+    ]
     array = tf.TensorArray(hidden.dtype, tokens.count)
     total, slopes, *sums = tokens.loop(body, (tf.zeros([], wide), array, *start))
     hidden_gradient = tf.reshape(slopes.stack(), [-1, hidden.shape[1]])[: tokens.rows]
