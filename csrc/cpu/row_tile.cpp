@@ -3,6 +3,10 @@
 
 #include "tile.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace fastloss {
 namespace FASTLOSS_ISA {
 namespace {
@@ -306,6 +310,27 @@ void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* 
 }
 
 template <class T>
+void scale(const T* __restrict x, int64_t size, T factor, T* __restrict out, bool stream) {
+  int64_t i = 0;
+#if defined(__SSE2__)
+  if (stream) {
+    typedef T Vector __attribute__((vector_size(16)));
+    typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+    constexpr int64_t kStep = 16 / int64_t(sizeof(T));
+    for (; i < size && reinterpret_cast<uintptr_t>(out + i) % 16; ++i) out[i] = x[i] * factor;
+    for (; i + 4 * kStep <= size; i += 4 * kStep)
+      for (int64_t k = 0; k < 4 * kStep; k += kStep) {
+        const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
+        _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
+      }
+  }
+#else
+  (void)stream;
+#endif
+  for (; i < size; ++i) out[i] = x[i] * factor;
+}
+
+template <class T>
 void log_lanes(const Lanes<T>& x, Lanes<T>* out) {
   for (int64_t k = 0; k < kWidth; ++k) out->lane[k] = log(x.lane[k]);
 }
@@ -425,11 +450,11 @@ void apart(const T* lanes, int64_t count, int64_t classes, T* rows) {
 
 extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
-const RowOps<float> kRowOpsFloat = {find<float>,    maxima<float>,  exps<float>,   log_lanes<float>,
+const RowOps<float> kRowOpsFloat = {find<float>,    maxima<float>,  exps<float>, scale<float>,   log_lanes<float>,
                                     sum<float>,     maximum<float>, soften<float>, smooth<float>,
                                     abreast<float>, apart<float>};
 const RowOps<double> kRowOpsDouble = {
-    find<double>,    maxima<double>, exps<double>,   log_lanes<double>, sum<double>,
+    find<double>,    maxima<double>, exps<double>, scale<double>,   log_lanes<double>, sum<double>,
     maximum<double>, soften<double>, smooth<double>, abreast<double>,   apart<double>};
 
 }  // namespace FASTLOSS_ISA
