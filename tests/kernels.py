@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,12 +17,16 @@ NONE, SUM, MEAN, MEAN_WITH_SAMPLE_WEIGHT = range(4)
 # "binary" is found by the library itself.
 PARAMETERS = {
     **{"epsilon": 1e-7, "delta": 0.7, "tau": 0.9, "label_smoothing": 0.1, "gamma": 2.0},
-    **{"base": 0.75, "balance": -0.5},
+    **{"base": 0.75, "balance": -0.5, "alpha": 0.25, "q": 0.7, "beta": 0.3},
 }
+
+PIECE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+PARALLEL_FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, PIECE, ctypes.c_void_p)
 
 
 def parameters_of(loss: str) -> tuple[float, ...]:
-    return tuple(PARAMETERS[name] for name in core.elementwise_losses()[loss])
+    names = {**core.elementwise_losses(), **core.rowwise_losses()}[loss]
+    return tuple(PARAMETERS[name] for name in names)
 
 
 def dtype_code(array: Array) -> int:
@@ -80,6 +85,101 @@ def elementwise(
         if library.fastloss_elementwise_backward(ctypes.byref(call), *pointers):
             raise ValueError(library.fastloss_error().decode())
     return result, slope if gradient else None
+
+
+class Rows(NamedTuple):
+    loss: Any
+    gradient: Array | None
+    log_sum_exp: Array | None
+    hit: Array | None
+
+
+def is_sparse(loss: str) -> bool:
+    return bool(core.library().fastloss_rowwise_sparse(loss.encode()))
+
+
+def rowwise(
+    loss: str,
+    y_true: Array,
+    y_pred: Array,
+    reduction: int = MEAN,
+    weight: Array | None = None,
+    upstream: Array | None = None,
+    parameters: tuple[float, ...] | None = None,
+    gradient: bool = True,
+    in_place: bool = False,
+    replicas: int = 1,
+    class_weight: Array | None = None,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    logit_softcap: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_class: int | None = None,
+    metrics: bool = False,
+    parallel_for: Callable[[int, Callable[[int], None]], None] | None = None,
+) -> Rows:
+    """Loss, gradient and metrics of predictions of shape (rows, classes) or (outer, classes, inner).
+
+    `upstream` (ones by default) goes with the reduction NONE; `parallel_for(pieces, piece)` runs
+    the pieces.
+    """
+    assert y_true.flags.c_contiguous
+    assert y_pred.flags.c_contiguous
+    outer, classes, inner = y_pred.shape if y_pred.ndim == 3 else (*y_pred.shape, 1)
+    rows = outer * inner
+    assert y_true.size == (rows if is_sparse(loss) else y_pred.size)
+    values = parameters_of(loss) if parameters is None else parameters
+    wide = accumulation(y_pred)
+    call = core.RowwiseCall(
+        loss=loss.encode(),
+        parameters=(ctypes.c_double * max(1, len(values)))(*values),
+        parameter_count=len(values),
+        reduction=reduction,
+        replicas=replicas,
+        y_true_dtype=dtype_code(y_true),
+        y_pred_dtype=dtype_code(y_pred),
+        outer=outer,
+        classes=classes,
+        inner=inner,
+        y_true=y_true.ctypes.data,
+        y_pred=y_pred.ctypes.data,
+        label_smoothing=label_smoothing,
+        temperature=temperature,
+        logit_softcap=logit_softcap,
+        z_loss=z_loss,
+        ignores=ignore_class is not None,
+        ignore_class=ignore_class or 0,
+    )
+    if weight is not None:
+        weight = np.ascontiguousarray(weight, wide)
+        call.weight, call.weight_count, call.weight_repeat = weight.ctypes.data, weight.size, 1
+    if class_weight is not None:
+        class_weight = np.ascontiguousarray(class_weight, wide)
+        assert class_weight.size == classes
+        call.class_weight = class_weight.ctypes.data
+    if parallel_for is not None:
+        run = PARALLEL_FOR(
+            lambda _, pieces, piece, state: parallel_for(pieces, lambda i: piece(state, i))
+        )
+        call.parallel_for = ctypes.cast(run, ctypes.c_void_p)
+    library = core.library()
+    result = np.full(rows if reduction == NONE else (), np.nan, wide)
+    slope = y_pred if in_place else np.empty_like(y_pred)
+    log_sum_exp = np.full(rows, np.nan, wide) if metrics else None
+    hit = np.full(rows, 255, np.uint8) if metrics else None
+    at_once = gradient and reduction != NONE
+    outputs = (result, slope if at_once else None, log_sum_exp, hit)
+    if library.fastloss_rowwise_forward(ctypes.byref(call), *map(_pointer, outputs)):
+        raise ValueError(library.fastloss_error().decode())
+    if gradient and reduction == NONE:
+        upstream = np.ones(rows, wide) if upstream is None else np.ascontiguousarray(upstream, wide)
+        if library.fastloss_rowwise_backward(ctypes.byref(call), *map(_pointer, (upstream, slope))):
+            raise ValueError(library.fastloss_error().decode())
+    return Rows(result, slope if gradient else None, log_sum_exp, hit)
+
+
+def _pointer(array: Array | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)
 
 
 def same_bits(x: Any, y: Any) -> bool:

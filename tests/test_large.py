@@ -73,3 +73,37 @@ def test_loss_beyond_2_to_the_31_in_tensorflow():
     expected = float(tf.cast(tf.constant(1 / COLUMNS), tf.bfloat16))
     assert [float(x) for x in gradient[-1, -3:]] == [expected] * 3
     assert float(gradient[0, 0]) == expected
+
+
+@pytest.mark.parametrize("shape", [(ROWS, COLUMNS), (1, COLUMNS, ROWS)], ids=["beside", "apart"])
+def test_classes_beyond_2_to_the_31_with_the_gradient_in_place(shape):
+    y_pred = np.zeros(shape, BFLOAT16)
+    label = np.random.default_rng(0).integers(0, COLUMNS, ROWS, np.int32)
+    label[[0, -1]] = [0, COLUMNS - 1]
+    by_row = y_pred if len(shape) == 2 else y_pred[0].T
+    by_row[0, 1] = by_row[ROWS - 1, COLUMNS - 2] = 16.0
+    found = kernels.rowwise(
+        "sparse_categorical_crossentropy_from_logits",
+        label,
+        y_pred,
+        kernels.SUM,
+        in_place=True,
+        metrics=len(shape) == 2,
+    )
+    assert found.gradient is y_pred
+    usual, special = np.log(COLUMNS), np.log(COLUMNS - 1 + np.exp(16.0))
+    assert float(found.loss) == pytest.approx((ROWS - 2) * usual + 2 * special, rel=1e-6)
+    if found.hit is not None:
+        np.testing.assert_allclose(found.log_sum_exp[1:-1], usual, rtol=1e-6)
+        np.testing.assert_allclose(found.log_sum_exp[[0, -1]], special, rtol=1e-6)
+        assert np.array_equal(np.flatnonzero(found.hit), np.flatnonzero(label[1:-1] == 0) + 1)
+    share = np.exp(16.0 - special)
+    for row, other in ((0, 1), (ROWS - 1, COLUMNS - 2)):
+        assert float(by_row[row, label[row]]) == pytest.approx(-1, rel=2**-8)
+        assert float(by_row[row, other]) == pytest.approx(share, rel=2**-8)
+    rows = np.arange(0, ROWS, 1021)
+    np.testing.assert_allclose(by_row[rows[1:], label[rows[1:]]].astype(float), -1, rtol=2**-8)
+    usual_bits = np.array(1 / COLUMNS).astype(BFLOAT16).view(np.uint16)
+    as_integers = y_pred.reshape(-1).view(np.uint16)
+    same = sum(int(np.count_nonzero(x == usual_bits)) for x in np.array_split(as_integers, 64))
+    assert same == (ROWS - 2) * (COLUMNS - 1)

@@ -35,6 +35,7 @@ def softplus(x: Array) -> Array:
 
 TRUTH: dict[str, Callable[..., Array]] = {
     "exp": np.exp,
+    "exp_flushed": np.exp,
     "expm1": np.expm1,
     "log": np.log,
     "log1p": np.log1p,
@@ -47,6 +48,7 @@ TRUTH: dict[str, Callable[..., Array]] = {
 
 MP_TRUTH: dict[str, Callable[..., mpmath.mpf]] = {
     "exp": mpmath.exp,
+    "exp_flushed": mpmath.exp,
     "expm1": mpmath.expm1,
     "log": mpmath.log,
     "log1p": mpmath.log1p,
@@ -81,6 +83,10 @@ def points(function: str, dtype: np.dtype, count: int) -> tuple[Array, Array | N
     rng = np.random.default_rng(7)
     if function == "pow":
         return pow_points(dtype, rng, 100 * count)
+    if function == "exp_flushed":
+        return -np.concatenate(
+            [rng.uniform(0, 87, 200 * count), np.exp2(rng.uniform(-70, 6, 50 * count)), [0, -0.0]]
+        ).astype(dtype), None
     moderate = rng.uniform(-24, 24, 100 * count).astype(dtype)
     return np.concatenate([moderate, binades(dtype, rng, count, count // 20)]), None
 
@@ -126,6 +132,26 @@ def test_double_agrees_with_mpmath(function: str, isa: str) -> None:
     truth = np.array(heads, np.longdouble) + np.array(tails, np.longdouble)
     error = ulp_error(core.scalar(function, x, y, isa), truth)
     assert error.max() <= LIMITS[function][dtype], f"at {x[error.argmax()]!r}"
+
+
+@pytest.mark.parametrize("isa", core.isas())
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_smallest_shares_are_flushed(dtype: np.dtype, isa: str) -> None:
+    flush = -88.0 if dtype == np.float32 else -709.0
+    beyond = [flush, 1.01 * flush, 2 * flush, -1e30, float(np.finfo(dtype).min), -np.inf]
+    assert not core.scalar("exp_flushed", np.array(beyond * 8, dtype), isa=isa).any()
+    near = np.linspace(flush + 2, flush, 10001).astype(dtype)
+    error = abs(core.scalar("exp_flushed", near, isa=isa) - np.exp(near.astype(WIDER[dtype])))
+    assert error.max() < np.finfo(dtype).tiny
+    assert np.isnan(core.scalar("exp_flushed", np.array([np.nan], dtype), isa=isa)).all()
+
+
+def test_error_of_flushed_exponentials_grows_as_published() -> None:
+    """In double with FMA, ln 2 is one number; its error counts once for each power of two."""
+    x = -np.random.default_rng(1).uniform(0, 708, 200_000)
+    for isa in core.isas():
+        error = ulp_error(core.scalar("exp_flushed", x, isa=isa), np.exp(x.astype(np.longdouble)))
+        assert (error <= 1.2 + 0.33 * abs(x)).all()
 
 
 @pytest.mark.parametrize("isa", core.isas())

@@ -29,7 +29,7 @@ constexpr Loss kLosses[] = {FASTLOSS_ROWWISE_LOSSES(FASTLOSS_ENTRY)};
 // Classes of a long row that are walked together, in the L1 cache.
 constexpr int64_t kChunk = 2048;
 // Rows of fewer classes go abreast.
-constexpr int64_t kShortRow = 96;
+constexpr int64_t kShortRow = 256;
 // The exponentials of a longer row are taken twice, as keeping them would cost as much memory
 // traffic as the row.
 constexpr int64_t kKeptRow = int64_t(1) << 19;
