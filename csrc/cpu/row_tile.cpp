@@ -450,12 +450,13 @@ void apart(const T* lanes, int64_t count, int64_t classes, T* rows) {
 
 extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
-const RowOps<float> kRowOpsFloat = {find<float>,    maxima<float>,  exps<float>, scale<float>,   log_lanes<float>,
-                                    sum<float>,     maximum<float>, soften<float>, smooth<float>,
-                                    abreast<float>, apart<float>};
-const RowOps<double> kRowOpsDouble = {
-    find<double>,    maxima<double>, exps<double>, scale<double>,   log_lanes<double>, sum<double>,
-    maximum<double>, soften<double>, smooth<double>, abreast<double>,   apart<double>};
+const RowOps<float> kRowOpsFloat = {find<float>,      maxima<float>,  exps<float>,    scale<float>,
+                                    log_lanes<float>, sum<float>,     maximum<float>, soften<float>,
+                                    smooth<float>,    abreast<float>, apart<float>};
+const RowOps<double> kRowOpsDouble = {find<double>,    maxima<double>,    exps<double>,
+                                      scale<double>,   log_lanes<double>, sum<double>,
+                                      maximum<double>, soften<double>,    smooth<double>,
+                                      abreast<double>, apart<double>};
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

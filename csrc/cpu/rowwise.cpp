@@ -235,20 +235,28 @@ class Walk {
   }
 
   RowTask<T> task(int64_t row) {
-    RowTask<T> task = {0, is_ignored(row), weight_.data ? weight_.at(row) : T(1), T(0)};
+    RowTask<T> task = {0, false, weight_.data ? weight_.at(row) : T(1), T(0)};
     if (sparse_) {
-      task.label = integer_at(label_.dtype, label_.data, row);
+      task.label = label_.dtype == FASTLOSS_INT32
+                       ? reinterpret_cast<const int32_t*>(label_.data)[row]
+                       : integer_at(label_.dtype, label_.data, row);
+      task.skipped = call_.ignores && task.label == call_.ignore_class;
       if (!task.skipped && (task.label < 0 || task.label >= call_.classes)) {
         task.skipped = true;
-        int64_t known = bad_row_.load();
-        while (row < known && !bad_row_.compare_exchange_weak(known, row)) {
-        }
+        report_bad(row);
       }
+    } else {
+      task.skipped = call_.ignores && ignored_[row];
     }
-    task.scale = gradient_scale_ * task.weight;
+    task.scale = inner_scale_ * task.weight;
     if (upstream_) task.scale *= upstream_[row];
-    if (softened_ || loops_.label == Row::logits) task.scale /= T(call_.temperature);
     return task;
+  }
+
+  void report_bad(int64_t row) {
+    int64_t known = bad_row_.load();
+    while (row < known && !bad_row_.compare_exchange_weak(known, row)) {
+    }
   }
 
   // Of the first class of a row; those that follow are `inner` apart.
@@ -260,6 +268,8 @@ class Walk {
     if (!rows_) return 0;
     gradient_ = static_cast<char*>(gradient);
     losses_ = losses;
+    inner_scale_ = gradient_scale_;
+    if (softened_ || loops_.label == Row::logits) inner_scale_ /= T(call_.temperature);
     const int64_t elements = rows_ * call_.classes;
     const bool stream =
         gradient && gradient != call_.y_pred && elements * prediction_.size >= kStreamBytes;
@@ -733,8 +743,9 @@ class Walk {
       Lanes<T> value, log_sum_exp;
       for (int64_t k = 0; k < kW; ++k)
         log_sum_exp.lane[k] = state.prediction.shift.lane[k] + state.prediction.log_sum.lane[k];
-      for (int64_t k = 0; k < kW; ++k)
-        state.extra.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
+      if (call_.z_loss != 0)
+        for (int64_t k = 0; k < kW; ++k)
+          state.extra.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
       if (picks_)
         pick_abreast(tasks, count, block, state, &value, gradient);
       else
@@ -841,6 +852,7 @@ class Walk {
   T *losses_ = nullptr, *log_sum_exp_ = nullptr;
   uint8_t* hit_ = nullptr;
   T gradient_scale_ = 1;
+  T inner_scale_ = 1;  // by the logits as the loss sees them
   bool stream_ = false;
   std::atomic<int64_t> bad_row_{kNoRow};
 };

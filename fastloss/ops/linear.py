@@ -76,14 +76,14 @@ class _Tokens(NamedTuple):
     def of(
         cls, head: Head, hidden: Tensor, y_true: Tensor, weight: Tensor, classes: Any
     ) -> _Tokens:
-        rows = hidden.shape[0] if hidden.shape[0] is not None else tf.shape(hidden)[0]
-        per_chunk = head.budget // (classes * hidden.dtype.size)
+        rows = _dimension(hidden, 0)
+        per_chunk = min(head.budget, tf.int32.max) // (classes * hidden.dtype.size)
+        # No tokens are one chunk without any, so that its shape is known.
         if isinstance(rows, int) and isinstance(per_chunk, int):
-            count = -(-rows // max(1, per_chunk)) if rows else 0
-            size = -(-rows // count) if rows else 0
+            count = max(1, -(-rows // max(1, per_chunk)))
         else:
-            count = -(-rows // tf.maximum(1, per_chunk))
-            size = -(-rows // tf.maximum(1, count))
+            count = tf.maximum(1, -(-rows // tf.maximum(1, per_chunk)))
+        size = -(-rows // count)
         extra = count * size - rows
         return cls(
             count,
@@ -96,9 +96,8 @@ class _Tokens(NamedTuple):
 
     def chunk(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         begin = index * self.size
-        features = self.hidden.shape[1]
         return (
-            tf.slice(self.hidden, [begin, 0], [self.size, features]),
+            tf.slice(self.hidden, [begin, 0], [self.size, _dimension(self.hidden, 1)]),
             tf.slice(self.y_true, [begin], [self.size]),
             tf.slice(self.weight, [begin], [self.size]),
         )
@@ -114,10 +113,13 @@ class _Tokens(NamedTuple):
         )[1:]
 
 
+def _dimension(x: Tensor, index: int) -> Any:
+    known = x.shape[index]
+    return tf.shape(x)[index] if known is None else known
+
+
 def _classes(head: Head, kernel: Tensor) -> Any:
-    dimension = 0 if head.tied else 1
-    known = kernel.shape[dimension]
-    return tf.shape(kernel)[dimension] if known is None else known
+    return _dimension(kernel, 0 if head.tied else 1)
 
 
 def _wide(dtype: tf.DType) -> tf.DType:
@@ -130,9 +132,9 @@ def _losses(
     hidden: Tensor,
     weights: Gradients,
     class_weight: Tensor | None,
-    _backend: str,
+    _traced_for: Any,
 ) -> Tensor:
-    """One loss per token; what was traced for one backend does not serve another."""
+    """One loss per token."""
     wide = _wide(hidden.dtype)
     ones = tf.ones(tf.shape(hidden)[:1], wide)
     tokens = _Tokens.of(head, hidden, y_true, ones, _classes(head, weights[0]))
@@ -166,11 +168,16 @@ def _loss_and_gradients(
     weights: Gradients,
     class_weight: Tensor | None,
     weight: Tensor,
-    _backend: str,
+    learns_class_weight: bool,
+    _traced_for: Any,
 ) -> tuple[Tensor, Gradients]:
-    """The weighted sum of the losses, and its gradients by hidden and each of the weights."""
+    """The weighted sum of the losses, and its gradients by hidden and each of the weights.
+
+    That by the class weights is the last, if it is wanted.
+    """
     wide = _wide(hidden.dtype)
     tokens = _Tokens.of(head, hidden, y_true, weight, _classes(head, weights[0]))
+    learned = (class_weight,) if learns_class_weight else ()
 
     def body(
         index: Tensor, total: Tensor, hidden_array: tf.TensorArray, *sums: Tensor
@@ -178,7 +185,7 @@ def _loss_and_gradients(
         some, label, row_weight = tokens.chunk(index)
         logits = head.logits(some, weights)
         with tf.GradientTape() as tape:
-            tape.watch(logits)
+            tape.watch([logits, *learned])
             value = rowwise(
                 head.loss,
                 head.parameters,
@@ -191,21 +198,23 @@ def _loss_and_gradients(
                 "sum",
                 1,
             )
-        slope = tape.gradient(value, logits)
+        slope, *class_slope = tape.gradient(value, [logits, *learned])
         added = [head.kernel_sum(sums[0], some, slope)]
         if len(weights) == 2:
             added.append(sums[1] + tf.reduce_sum(tf.cast(slope, wide), axis=0))
+        added.extend(sums[-1] + x for x in class_slope)
         written = hidden_array.write(index, head.hidden_gradient(slope, weights[0]))
         return (index + 1, total + value, written, *added)
 
     start = [
-        tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide) for x in weights
+        tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide)
+        for x in (*weights, *learned)
     ]
     array = tf.TensorArray(hidden.dtype, tokens.count)
     total, slopes, *sums = tokens.loop(body, (tf.zeros([], wide), array, *start))
-    hidden_gradient = tf.reshape(slopes.stack(), [-1, hidden.shape[1]])[: tokens.rows]
+    hidden_gradient = tf.reshape(slopes.stack(), [-1, _dimension(hidden, 1)])[: tokens.rows]
     hidden_gradient.set_shape(hidden.shape)
-    gradients = [tf.cast(x, w.dtype) for x, w in zip(sums, weights, strict=True)]
+    gradients = [tf.cast(x, w.dtype) for x, w in zip(sums, (*weights, *learned), strict=True)]
     return total, (hidden_gradient, *gradients)
 
 
@@ -222,7 +231,18 @@ def _run(plain: Callable[..., Any], compiled: Callable[..., Any], *arguments: An
         lambda x: tf.stop_gradient(x) if tf.is_tensor(x) else x, arguments
     )
     chosen = compiled if tf.executing_eagerly() else plain
-    return chosen(*arguments, "reference" if runs_reference() else "fused")
+    # What was traced for one backend does not serve another; nor may shapes be relaxed together
+    # that the trace must know, which is all but the number of tokens.
+    shapes = [tuple(x.shape.as_list()) for x in arguments[3]] if chosen is compiled else []
+    return chosen(*arguments, ("reference" if runs_reference() else "fused", *shapes))
+
+
+def _learned(class_weight: Tensor | None) -> bool:
+    """Whether the gradient of the class weights may be asked for."""
+    if class_weight is None or is_recorded(class_weight):
+        return class_weight is not None
+    # A graph may be differentiated from outside.
+    return not hasattr(class_weight, "numpy") and class_weight.op.type != "Const"
 
 
 def _scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
