@@ -118,7 +118,7 @@ def rowwise(
     metrics: bool = False,
     parallel_for: Callable[[int, Callable[[int], None]], None] | None = None,
 ) -> Rows:
-    """Loss, gradient and metrics of predictions of shape (rows, classes) or (outer, classes, inner).
+    """Loss, gradient and metrics of predictions, (rows, classes) or (outer, classes, inner).
 
     `upstream` (ones by default) goes with the reduction NONE; `parallel_for(pieces, piece)` runs
     the pieces.

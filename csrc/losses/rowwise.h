@@ -70,7 +70,7 @@ struct CategoricalFocus {
     const T value = alpha * (kSquare ? miss * miss : pow(miss, gamma));
     // At p = 1 the product with log(p) has the limit 0, whatever gamma.
     const T tilt = kSquare ? alpha * (miss + miss) : miss == 0 ? T(0) : gamma * value / miss;
-    return {-(value * log_p), tilt * p * log_p - value};
+    return {-(value * log_p), tilt * weighed(p, log_p) - value};
   }
 };
 
@@ -206,8 +206,7 @@ struct categorical_generalized_cross_entropy_from_logits : RowwiseLoss<T> {
   explicit categorical_generalized_cross_entropy_from_logits(const double* parameters)
       : q(T(parameters[0])), inverse(T(1 / parameters[0])) {}
   FASTLOSS_INLINE Point<T> pick(Share<T> x) const {
-    const T power_less_one = expm1(q * x.z);
-    return {-(power_less_one * inverse), -(T(1) + power_less_one)};
+    return {-(expm1(q * x.z) * inverse), -exp(q * x.z)};
   }
 };
 
@@ -305,7 +304,8 @@ struct jensen_shannon_divergence_from_logits : BetweenLogits<T> {
   explicit jensen_shannon_divergence_from_logits(const double* parameters)
       : beta(T(parameters[0])), rest(T(1 - parameters[0])) {}
   FASTLOSS_INLINE T log_mixture(Share<T> y, Share<T> x) const {
-    return log(beta * y.p + rest * x.p);
+    // A mixture that rounds to 0 would make an infinite term of a share that does not.
+    return log_normal(max(beta * y.p + rest * x.p, Format<T>::kMinNormal));
   }
   FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
     const T mixture = log_mixture(y, x);
