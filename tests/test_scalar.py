@@ -146,14 +146,6 @@ def test_smallest_shares_are_flushed(dtype: np.dtype, isa: str) -> None:
     assert np.isnan(core.scalar("exp_flushed", np.array([np.nan], dtype), isa=isa)).all()
 
 
-def test_error_of_flushed_exponentials_grows_as_published() -> None:
-    """In double with FMA, ln 2 is one number; its error counts once for each power of two."""
-    x = -np.random.default_rng(1).uniform(0, 708, 200_000)
-    for isa in core.isas():
-        error = ulp_error(core.scalar("exp_flushed", x, isa=isa), np.exp(x.astype(np.longdouble)))
-        assert (error <= 1.2 + 0.33 * abs(x)).all()
-
-
 @pytest.mark.parametrize("isa", core.isas())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("function", ["expm1", "log1p", "tanh"])

@@ -190,25 +190,34 @@ class Walk {
     return along() ? rows : std::max(kW, rows / kW * kW);
   }
 
+  // Calls visit(class, number) for the classes of a row until it says false.
+  template <class Visit>
+  void each_class(const Side<T>& side, int64_t row, const Visit& visit) const {
+    alignas(64) T some[kW];
+    const int64_t step = call_.inner == 1 ? kW : 1;
+    for (int64_t begin = 0; begin < call_.classes; begin += step) {
+      const int64_t n = std::min(step, call_.classes - begin);
+      ops_.load(side.dtype, side.data + (offset(row) + begin * call_.inner) * side.size, some, n);
+      for (int64_t k = 0; k < n; ++k)
+        if (!visit(begin + k, some[k])) return;
+    }
+  }
+
   // A row of labels is ignored if nothing is outside of the ignored class.
   void find_ignored() {
     if (!call_.ignores || sparse_ || !rows_) return;
     ignored_.resize(rows_);
-    const int64_t per_piece = rows_per_piece(), step = call_.inner * label_.size;
-    parallel(call_.parallel_for, call_.parallel_context, ceil_div(rows_, per_piece),
-             [&](int64_t piece) {
-               for (int64_t row = piece * per_piece; row < std::min(rows_, (piece + 1) * per_piece);
-                    ++row) {
-                 const char* label = label_.data + offset(row) * label_.size;
-                 bool empty = true;
-                 for (int64_t c = 0; c < call_.classes && empty; ++c) {
-                   T y;
-                   ops_.load(label_.dtype, label + c * step, &y, 1);
-                   empty = y == 0 || c == call_.ignore_class;
-                 }
-                 ignored_[row] = empty;
-               }
-             });
+    const int64_t per_piece = rows_per_piece();
+    parallel(
+        call_.parallel_for, call_.parallel_context, ceil_div(rows_, per_piece), [&](int64_t piece) {
+          for (int64_t row = piece * per_piece; row < std::min(rows_, (piece + 1) * per_piece);
+               ++row) {
+            bool empty = true;
+            each_class(label_, row,
+                       [&](int64_t c, T y) { return empty = y == 0 || c == call_.ignore_class; });
+            ignored_[row] = empty;
+          }
+        });
   }
 
   bool is_ignored(int64_t row) const {
@@ -427,11 +436,10 @@ class Walk {
     const auto first_largest = [&](const Side<T>& side) {
       T best = 0;
       int64_t place = -1;
-      for (int64_t c = 0; c < call_.classes; ++c) {
-        T x;
-        ops_.load(side.dtype, side.data + (offset(row) + c * call_.inner) * side.size, &x, 1);
+      each_class(side, row, [&](int64_t c, T x) {
         if (place < 0 || x > best) best = x, place = c;
-      }
+        return true;
+      });
       return place;
     };
     return first_largest(prediction_) == (sparse_ ? task.label : first_largest(label_));

@@ -227,10 +227,11 @@ FASTLOSS_INLINE T exp_flushed(T x) {
   T shifted = bounded * F::kLog2e + kRound;
   T n = shifted - kRound;
 #ifdef __FMA__
-  T r = bounded - n * F::kLn2;
+  constexpr bool kOneStep = sizeof(T) == sizeof(float);
 #else
-  T r = (bounded - n * F::kLn2Head) - n * F::kLn2Tail;
+  constexpr bool kOneStep = false;
 #endif
+  T r = kOneStep ? bounded - n * F::kLn2 : (bounded - n * F::kLn2Head) - n * F::kLn2Tail;
   return exp_near_zero(r) * from_bits<T>(to_bits(shifted) << F::kFraction);
 }
 

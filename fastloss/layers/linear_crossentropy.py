@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastloss.losses.categorical_base import config_of
+from fastloss.losses.arguments import integer
+from fastloss.losses.categorical_base import Extras, config_of
 from fastloss.losses.linear import MEMORY_BUDGET, linear_sparse_categorical_crossentropy
+from fastloss.losses.reduction import REDUCTIONS
 
 
 @keras.saving.register_keras_serializable("fastloss")
@@ -70,27 +72,54 @@ class LinearCrossentropy(keras.layers.Layer):
         bias_regularizer: Any = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(**arguments)
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
-            raise ValueError(f"units is {units!r}; expected a positive integer")
+        # Keras would cast class numbers and sample weights that are floats to a half type.
+        super().__init__(**{**arguments, "autocast": False})
+        units, memory_budget = integer("units", units), integer("memory_budget", memory_budget)
+        if units < 1:
+            raise ValueError(f"units is {units}; expected a positive integer")
+        if memory_budget < 1:
+            raise ValueError(
+                f"memory_budget is {memory_budget}; expected a positive number of bytes"
+            )
+        given = Extras.checked(
+            True,
+            -1,
+            label_smoothing=label_smoothing,
+            ignore_class=ignore_class,
+            class_weights=class_weights,
+            temperature=temperature,
+            logit_softcap=logit_softcap,
+            z_loss=z_loss,
+        )
+        if given.class_weights is not None and len(given.class_weights) != units:
+            raise ValueError(
+                f"class_weights has {len(given.class_weights)} numbers; expected one for each of "
+                f"the {units} classes"
+            )
         if tied_to is not None and tied_to.input_dim != units:
             raise ValueError(
                 f"units is {units}, but tied_to embeds {tied_to.input_dim} classes; expected the "
                 "same number"
             )
-        if reduction in (None, "none"):
+        if tied_to is not None and kernel_regularizer is not None:
             raise ValueError(
-                f"reduction is {reduction!r}; expected one that gives a scalar, which a model needs"
+                "kernel_regularizer is given, but the kernel is that of tied_to; expected "
+                "embeddings_regularizer of tied_to instead"
+            )
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"reduction is {reduction!r}; expected one that gives a scalar, which a model "
+                f"needs: {', '.join(REDUCTIONS)}"
             )
         self.units = units
         self.use_bias = use_bias
         self.tied_to = tied_to
-        self.ignore_class = ignore_class
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.temperature = temperature
-        self.logit_softcap = logit_softcap
-        self.z_loss = z_loss
+        self.ignore_class = given.ignore_class
+        self.label_smoothing = given.label_smoothing
+        self.class_weights = given.class_weights
+        self.temperature = given.temperature
+        self.logit_softcap = given.logit_softcap
+        self.z_loss = given.z_loss
         self.reduction = reduction
         self.memory_budget = memory_budget
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -102,6 +131,11 @@ class LinearCrossentropy(keras.layers.Layer):
     def build(self, hidden_shape: Any, *_: Any) -> None:
         """Make the weights; a tied kernel is the embedding's."""
         features = hidden_shape[-1]
+        if not isinstance(features, int):
+            raise ValueError(
+                f"hidden has shape {hidden_shape}; expected (..., features), and labels as a "
+                "second argument: layer(hidden, y_true)"
+            )
         if self.tied_to is None:
             self.kernel = self.add_weight(
                 name="kernel",
@@ -114,6 +148,8 @@ class LinearCrossentropy(keras.layers.Layer):
                 f"hidden has {features} features, but tied_to embeds into "
                 f"{self.tied_to.output_dim}; expected the same number"
             )
+        elif not self.tied_to.built:
+            self.tied_to.build()
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -125,7 +161,10 @@ class LinearCrossentropy(keras.layers.Layer):
     def call(self, hidden: Any, y_true: Any = None, sample_weight: Any = None) -> Any:
         """The loss, which is also added to the model; without labels the logits."""
         tied = self.tied_to is not None
-        kernel = tf.convert_to_tensor(self.tied_to.embeddings if tied else self.kernel)
+        kernel = tf.convert_to_tensor(
+            self.kernel if self.tied_to is None else self.tied_to.embeddings
+        )
+        hidden = self._in_compute_dtype(hidden)
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
         if y_true is None:
             logits = tf.matmul(hidden, tf.cast(kernel, hidden.dtype), transpose_b=tied)
@@ -148,6 +187,22 @@ class LinearCrossentropy(keras.layers.Layer):
         )
         self.add_loss(loss)
         return loss
+
+    def _in_compute_dtype(self, hidden: Any) -> Any:
+        if hidden.dtype == self.compute_dtype or not hidden.dtype.is_floating:
+            return hidden
+        cast = tf.cast(hidden, self.compute_dtype)
+        cast._keras_mask = getattr(hidden, "_keras_mask", None)
+        return cast
+
+    def compute_output_spec(
+        self, hidden: Any, y_true: Any = None, sample_weight: Any = None
+    ) -> Any:
+        """A scalar in the accumulation dtype with labels, else the logits."""
+        if y_true is None:
+            return keras.KerasTensor(self.compute_output_shape(hidden.shape), self.compute_dtype)
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        return keras.KerasTensor((), wide)
 
     def compute_output_shape(
         self, hidden_shape: Any, y_true_shape: Any = None, sample_weight_shape: Any = None

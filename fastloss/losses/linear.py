@@ -26,17 +26,26 @@ MEMORY_BUDGET = 32 << 20
 _LOSS = "sparse_categorical_crossentropy_from_logits"
 
 
-def _tensor(argument: str, x: TensorLike, dtype: tf.DType, shape: list[int | None]) -> Tensor:
+def _tensor(
+    argument: str, x: TensorLike, dtype: tf.DType, shape: list[int | None], expected: str
+) -> Tensor:
     if not isinstance(x, tf.Tensor):
         x = tf.convert_to_tensor(x)
     if not x.dtype.is_floating:
         raise ValueError(f"{argument} has dtype {x.dtype.name}; expected a float")
     if not x.shape.is_compatible_with(shape):
-        raise ValueError(
-            f"{argument} has shape {tuple(x.shape)}; expected {tuple(shape)}, as hidden has "
-            "(..., features)"
-        )
+        raise ValueError(f"{argument} has shape {tuple(x.shape)}; expected {expected}")
     return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
+def _hidden(x: TensorLike) -> Tensor:
+    if not isinstance(x, tf.Tensor):
+        x = tf.convert_to_tensor(x)
+    if x.dtype.is_complex or x.dtype == tf.string:
+        raise ValueError(
+            f"hidden has dtype {x.dtype.name}; expected float16, bfloat16, float32 or float64"
+        )
+    return prediction(x)
 
 
 def _checked_labels(y_true: Tensor, classes: Any, ignore_class: int | None) -> Tensor:
@@ -46,20 +55,20 @@ def _checked_labels(y_true: Tensor, classes: Any, ignore_class: int | None) -> T
     known = (y_true >= 0) & (y_true < tf.cast(classes, tf.int64))
     if ignore_class is not None:
         known |= y_true == ignore_class
-    row = tf.argmin(tf.cast(known, tf.int32), output_type=tf.int64) if y_true.shape[0] != 0 else 0
-    check = tf.debugging.Assert(
-        tf.reduce_all(known),
-        [
-            "linear_sparse_categorical_crossentropy: the label of row",
-            row,
-            "is",
-            y_true[row : row + 1],
-            "; expected one from 0 up to, but without",
-            classes,
-            "" if ignore_class is None else ", or ignore_class",
-        ],
-    )
-    with tf.control_dependencies([] if check is None else [check]):
+    sentence = "linear_sparse_categorical_crossentropy: the label of row {} is {}; expected "
+    sentence += "one from 0 to {}" + ("" if ignore_class is None else f", or {ignore_class}")
+    last = tf.cast(classes, tf.int64) - 1
+    if tf.executing_eagerly():
+        if not tf.reduce_all(known):
+            row = int(tf.argmin(tf.cast(known, tf.int32)))
+            message = sentence.format(row, int(y_true[row]), int(last))
+            raise tf.errors.InvalidArgumentError(None, None, message)
+        return y_true
+    # Of no row where all are known.
+    row = tf.reshape(tf.where(~known)[:1], [-1])
+    wrong = tf.reduce_sum(tf.gather(y_true, row))
+    message = tf.strings.format(sentence, (tf.reduce_sum(row), wrong, last))
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), [message])]):
         return tf.identity(y_true)
 
 
@@ -138,18 +147,31 @@ def linear_sparse_categorical_crossentropy(
     if budget < 1:
         raise ValueError(f"memory_budget is {budget}; expected a positive number of bytes")
     mask = getattr(hidden, "_keras_mask", None)
-    hidden, y_true = prediction(hidden), label(y_true)
+    hidden, y_true = _hidden(hidden), label(y_true)
     if len(hidden.shape) < 1 or not y_true.shape.is_compatible_with(hidden.shape[:-1]):
         raise ValueError(
             f"y_true has shape {tuple(y_true.shape)} and hidden has shape {tuple(hidden.shape)}; "
             "expected one label for each token of (..., features)"
         )
     features = hidden.shape[-1]
-    kernel = _tensor("kernel", kernel, hidden.dtype, [None, features] if tied else [features, None])
+    kernel = _tensor(
+        "kernel",
+        kernel,
+        hidden.dtype,
+        [None, features] if tied else [features, None],
+        f"{'(classes, features)' if tied else '(features, classes)'} of {features} features, as "
+        f"hidden has shape {tuple(hidden.shape)}",
+    )
     classes = kernel.shape[0 if tied else 1]
+    if classes == 0:
+        raise ValueError(f"kernel has shape {tuple(kernel.shape)}; expected at least one class")
     weights = [kernel]
     if bias is not None:
-        weights.append(_tensor("bias", bias, hidden.dtype, [classes]))
+        weights.append(
+            _tensor(
+                "bias", bias, hidden.dtype, [classes], f"one number for each of {classes} classes"
+            )
+        )
     wide = accumulation(hidden)
     if given.class_weights is not None:
         given = given._replace(class_weights=in_dtype("class_weights", given.class_weights, wide))
@@ -169,7 +191,9 @@ def linear_sparse_categorical_crossentropy(
     head = ops.Head(_LOSS, (), given.options, tied, budget)
     count = tf.shape(kernel)[0 if tied else 1] if classes is None else classes
     flat = _checked_labels(tf.reshape(y_true, [-1]), count, given.ignore_class)
-    tokens = tf.reshape(hidden, [-1, features])
+    if features is None:
+        features = kernel.shape[1 if tied else 0]
+    tokens = tf.reshape(hidden, [-1, tf.shape(hidden)[-1] if features is None else features])
     arguments = (head, flat, tokens, tuple(weights), given.class_weights)
     if reduction not in REDUCTIONS or not fits_one_walk(shape, weight):
         rows = tf.reshape(ops.linear_rows(*arguments), tf.shape(y_true))

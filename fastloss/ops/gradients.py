@@ -107,6 +107,7 @@ class _Rowwise(_Call):
 
     def reference(self) -> tf.Tensor:
         ignore_class = self.op.get_attr("ignore_class") if self.op.get_attr("ignores") else None
+        label_smoothing, temperature, logit_softcap, z_loss = self.numbers("options")
         return reference.rowwise(
             self.text("loss"),
             self.numbers("parameters"),
@@ -114,7 +115,7 @@ class _Rowwise(_Call):
             self.y_pred,
             self.weight,
             self.second_weight,
-            reference.Options(*self.numbers("options"), ignore_class),
+            reference.Options(label_smoothing, temperature, logit_softcap, z_loss, ignore_class),
             self.op.get_attr("axis"),
             self.text("reduction"),
             self.op.get_attr("replicas"),
@@ -226,13 +227,14 @@ def register() -> None:
         "FastlossRowwise": _Rowwise,
     }
     for op, kind in kinds.items():
-        for suffix, gradient in {
+        gradients: dict[str, Callable[..., list[Gradient]]] = {
             "": _plain,
             "Rows": _plain,
             "WithGradient": _with_gradient,
             "Record": _record,
             "Gradient": _gradient,
-        }.items():
+        }
+        for suffix, gradient in gradients.items():
             tf.RegisterGradient(op + suffix)(partial(gradient, kind))
     tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
     tf.RegisterGradient("FastlossScale")(_scale)

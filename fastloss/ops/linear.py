@@ -237,10 +237,10 @@ def _run(plain: Callable[..., Any], compiled: Callable[..., Any], *arguments: An
     return chosen(*arguments, ("reference" if runs_reference() else "fused", *shapes))
 
 
-def _learned(class_weight: Tensor | None) -> bool:
+def _learned(class_weight: Tensor) -> bool:
     """Whether the gradient of the class weights may be asked for."""
-    if class_weight is None or is_recorded(class_weight):
-        return class_weight is not None
+    if is_recorded(class_weight):
+        return True
     # A graph may be differentiated from outside.
     return not hasattr(class_weight, "numpy") and class_weight.op.type != "Const"
 
@@ -293,6 +293,25 @@ def _differentiable(
     return tuple(first(upstream, *inputs))
 
 
+class _Inputs(NamedTuple):
+    """What is differentiated, as one tuple: hidden, the weights, class weights that are learned."""
+
+    sources: Gradients
+    constant: Tensor | None
+    learned: bool
+
+    @classmethod
+    def of(cls, hidden: Tensor, weights: Gradients, class_weight: Tensor | None) -> _Inputs:
+        if class_weight is not None and _learned(class_weight):
+            return cls((hidden, *weights, class_weight), None, True)
+        return cls((hidden, *weights), class_weight, False)
+
+    def split(self, sources: Gradients) -> tuple[Tensor, Gradients, Tensor | None]:
+        if self.learned:
+            return sources[0], sources[1:-1], sources[-1]
+        return sources[0], sources[1:], self.constant
+
+
 def linear_rows(
     head: Head,
     y_true: Tensor,
@@ -312,9 +331,11 @@ def linear_rows(
     Returns:
         `(tokens,)` in the accumulation dtype. Its gradient makes the logits again.
     """
+    inputs = _Inputs.of(hidden, weights, class_weight)
 
     @tf.custom_gradient
-    def rows(hidden: Tensor, *weights: Tensor) -> Any:
+    def rows(*sources: Tensor) -> Any:
+        hidden, weights, class_weight = inputs.split(sources)
         values = _run(_losses, _compiled_losses, head, y_true, hidden, weights, class_weight)
 
         def backward(upstream: Tensor) -> Gradients:
@@ -328,16 +349,17 @@ def linear_rows(
                     weights,
                     class_weight,
                     upstream,
+                    inputs.learned,
                 )[1]
 
-            def again(hidden: Tensor, *weights: Tensor) -> Tensor:
-                return _reference_rows(head, y_true, hidden, weights, class_weight)
+            def again(*sources: Tensor) -> Tensor:
+                return _reference_rows(head, y_true, *inputs.split(sources))
 
-            return _differentiable(gradients, again, upstream, (hidden, *weights))
+            return _differentiable(gradients, again, upstream, sources)
 
         return values, backward
 
-    return rows(hidden, *weights)
+    return rows(*inputs.sources)
 
 
 def linear_sum(
@@ -361,13 +383,15 @@ def linear_sum(
     Returns:
         A scalar in the accumulation dtype.
     """
-    recorded = any(is_recorded(x) for x in (hidden, *weights))
+    inputs = _Inputs.of(hidden, weights, class_weight)
+    recorded = any(is_recorded(x) for x in inputs.sources)
     # The gradient of a weight is the loss of its token.
     if hidden.dtype == tf.float16 or not recorded or is_recorded(weight):
         return tf.reduce_sum(weight * linear_rows(head, y_true, hidden, weights, class_weight))
 
     @tf.custom_gradient
-    def total(hidden: Tensor, *weights: Tensor) -> Any:
+    def total(*sources: Tensor) -> Any:
+        hidden, weights, class_weight = inputs.split(sources)
         value, made = _run(
             _loss_and_gradients,
             _compiled_loss_and_gradients,
@@ -377,20 +401,21 @@ def linear_sum(
             weights,
             class_weight,
             weight,
+            inputs.learned,
         )
 
         def backward(upstream: Tensor) -> Gradients:
-            def again(hidden: Tensor, *weights: Tensor) -> Tensor:
-                rows = _reference_rows(head, y_true, hidden, weights, class_weight)
+            def again(*sources: Tensor) -> Tensor:
+                rows = _reference_rows(head, y_true, *inputs.split(sources))
                 return tf.reduce_sum(weight * rows)
 
             return _differentiable(
                 lambda: tuple(_scaled(gradient, upstream) for gradient in made),
                 again,
                 upstream,
-                (hidden, *weights),
+                sources,
             )
 
         return value, backward
 
-    return total(hidden, *weights)
+    return total(*inputs.sources)

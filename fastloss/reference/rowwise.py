@@ -77,8 +77,9 @@ def _focus(miss: Tensor, gamma: float) -> Tensor:
     """miss**gamma, without a gradient at 0: there the logarithm beside it makes it 0."""
     if gamma == 0:
         return tf.ones_like(miss)
+    # At 1 the logarithm may be infinite, and its product with a gradient of 0 would be NaN.
     certain = miss <= 0
-    power = tf.pow(tf.where(certain, tf.ones_like(miss), miss), gamma)
+    power = tf.pow(tf.where(certain | (miss >= 1), tf.ones_like(miss), miss), gamma)
     return tf.where(certain, tf.zeros_like(miss), power)
 
 
@@ -344,7 +345,8 @@ def rowwise_metrics(
     values = _values(loss, parameters, rows, class_weight, options)
     log_sum_exp = _without_ignored(_log_sum_exp(rows.y_pred)[..., 0], rows.kept)
     label = _as_class(y_true) if loss in SPARSE else tf.argmax(rows.y_true, axis=-1)
-    hit = tf.argmax(rows.y_pred, axis=-1) == label
+    # Of the logits as they came: a cap may make equals of them.
+    hit = tf.argmax(_classes_last(y_pred, axis), axis=-1) == label
     if rows.kept is not None:
         hit &= rows.kept
     return values, tf.stop_gradient(log_sum_exp), hit
