@@ -145,7 +145,7 @@ class Walk {
       weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
   }
 
-  // Whether every label that was met is a class.
+  // Fails for a label that is no class.
   int forward(T* loss, void* gradient, T* log_sum_exp, uint8_t* hit) {
     log_sum_exp_ = log_sum_exp;
     hit_ = hit;
@@ -321,7 +321,6 @@ class Walk {
     T *label, *prediction, *label_exps, *prediction_exps, *slope, *gradient;
     // Of the whole row, and the reference of each chunk, where they are kept.
     T *kept_label_exps, *kept_prediction_exps, *label_references, *prediction_references;
-    bool keeps;
   };
 
   // The softmax of a row of logits.
