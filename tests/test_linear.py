@@ -530,7 +530,7 @@ def test_a_larger_case_in_float32(backend):
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "none"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_logits_never_exist(dtype, reduction):
-    tokens, features, classes = 4096, 16, 8192
+    tokens, features, classes = 4096, 16, 16384
     random = np.random.default_rng(0)
     y_true = tf.constant(random.integers(0, classes, tokens))
     hidden = tf.constant(random.normal(0, 1, (tokens, features)), dtype)
@@ -546,4 +546,6 @@ def test_the_logits_never_exist(dtype, reduction):
     extra = peak_extra_bytes(call)
     if extra is None:
         pytest.skip("this system does not tell the peak of a process")
-    assert extra < tokens * classes * hidden.dtype.size / 2
+    # TensorFlow multiplies float16 through float32 copies, whose memory is not given back at once.
+    share = 2 / 3 if dtype == "float16" else 1 / 3
+    assert extra < share * tokens * classes * hidden.dtype.size
