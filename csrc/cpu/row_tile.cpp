@@ -20,6 +20,12 @@ bool same(const char* x, const char* y) {
   return *x == *y;
 }
 
+// Nothing yet. Of +0 the compiler would make a call or a slow string store, and -0 adds nothing.
+template <class T>
+FASTLOSS_INLINE void clear(Lanes<T>* lanes) {
+  for (int64_t k = 0; k < kWidth; ++k) lanes->lane[k] = T(-0.0);
+}
+
 template <bool kAbreast, class T>
 FASTLOSS_INLINE T at(const Lanes<T>& lanes, int64_t k) {
   return lanes.lane[kAbreast ? k : 0];
@@ -189,7 +195,8 @@ void parts(const double* parameters, const T* __restrict x, int64_t size, Lanes<
   const Loss loss(parameters);
   for (int64_t begin = 0; begin < size; begin += kSteps) {
     const int64_t end = begin + kSteps < size ? begin + kSteps : size;
-    Lanes<T> some = {};
+    Lanes<T> some;
+    clear(&some);
     for (int64_t i = begin; i < end; i += kWidth)
       for (int64_t k = 0; k < kWidth; ++k) some.lane[k] += loss.part(x[i + k]);
     for (int64_t k = 0; k < kWidth; ++k) sum->lane[k] += some.lane[k];
@@ -281,13 +288,29 @@ void maxima(const T* __restrict x, int64_t size, Lanes<T>* maximum) {
 }
 
 template <bool kAbreast, class T>
+void first_reaching_lanes(const T* __restrict x, int64_t size, const Lanes<T>& bound,
+                          int32_t* __restrict places) {
+  for (int64_t k = 0; k < kWidth; ++k) places[k] = int32_t(size / kWidth);
+  for (int64_t i = size; (i -= kWidth) >= 0;)
+    for (int64_t k = 0; k < kWidth; ++k)
+      places[k] = x[i + k] >= at<kAbreast>(bound, k) ? int32_t(i / kWidth) : places[k];
+}
+
+template <class T>
+void first_reaching(const T* x, int64_t size, const Lanes<T>& bound, bool abreast,
+                    int32_t* places) {
+  abreast ? first_reaching_lanes<true>(x, size, bound, places)
+          : first_reaching_lanes<false>(x, size, bound, places);
+}
+
+template <bool kAbreast, class T>
 void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T* __restrict exps,
                Lanes<T>* sum, const char* ahead) {
   constexpr int64_t kLine = 64;
   for (int64_t begin = 0; begin < size; begin += kSteps) {
     const int64_t end = begin + kSteps < size ? begin + kSteps : size;
     Lanes<T> some;
-    for (int64_t k = 0; k < kWidth; ++k) some.lane[k] = T(0);
+    clear(&some);
     for (int64_t i = begin; i < end; i += kWidth) {
       for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
         __builtin_prefetch(ahead + i * int64_t(sizeof(T)) + line);
@@ -450,13 +473,13 @@ void apart(const T* lanes, int64_t count, int64_t classes, T* rows) {
 
 extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
-const RowOps<float> kRowOpsFloat = {find<float>,      maxima<float>,  exps<float>,    scale<float>,
-                                    log_lanes<float>, sum<float>,     maximum<float>, soften<float>,
-                                    smooth<float>,    abreast<float>, apart<float>};
-const RowOps<double> kRowOpsDouble = {find<double>,    maxima<double>,    exps<double>,
-                                      scale<double>,   log_lanes<double>, sum<double>,
-                                      maximum<double>, soften<double>,    smooth<double>,
-                                      abreast<double>, apart<double>};
+template <class T>
+constexpr RowOps<T> row_ops() {
+  return {find<T>, maxima<T>,  first_reaching<T>, exps<T>,   scale<T>,   log_lanes<T>,
+          sum<T>,  maximum<T>, soften<T>,         smooth<T>, abreast<T>, apart<T>};
+}
+const RowOps<float> kRowOpsFloat = row_ops<float>();
+const RowOps<double> kRowOpsDouble = row_ops<double>();
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -79,6 +79,10 @@ struct RowOps {
   RowLoops<T> (*find)(const char* loss, const double* parameters);
   // Raises each lane's maximum to those of a block; NaN is left out.
   void (*maxima)(const T* x, int64_t size, Lanes<T>* maximum);
+  // Of each lane, the first element that is not below its bound, counted in lanes; or size /
+  // kRowLanes.
+  void (*first_reaching)(const T* x, int64_t size, const Lanes<T>& bound, bool abreast,
+                         int32_t* places);
   // exps = exp(x - reference), and their sums added to each lane's; meanwhile as many bytes are
   // fetched from `ahead`, which the caller will want next.
   void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* exps,

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "../fastloss.h"
@@ -60,31 +61,43 @@ class Scratch {
   int64_t used_ = 0;
 };
 
-int64_t integer_at(int32_t dtype, const void* data, int64_t i) {
+template <class Integer>
+void read_integers(const void* data, int64_t first, int64_t count, int64_t* out) {
+  const Integer* const from = static_cast<const Integer*>(data) + first;
+  // What int64 cannot hold is no class either.
+  const auto fits = [](Integer x) {
+    return sizeof(x) < 8 || uint64_t(x) <= uint64_t(std::numeric_limits<int64_t>::max());
+  };
+  for (int64_t k = 0; k < count; ++k)
+    out[k] = Integer(-1) < 0 || fits(from[k]) ? int64_t(from[k]) : -1;
+}
+
+// Up to kRowLanes of them.
+void read_labels(int32_t dtype, const void* data, int64_t first, int64_t count, int64_t* out) {
   switch (dtype) {
     case FASTLOSS_INT8:
-      return static_cast<const int8_t*>(data)[i];
+      return read_integers<int8_t>(data, first, count, out);
     case FASTLOSS_UINT8:
     case FASTLOSS_BOOL:
-      return static_cast<const uint8_t*>(data)[i];
+      return read_integers<uint8_t>(data, first, count, out);
     case FASTLOSS_INT16:
-      return static_cast<const int16_t*>(data)[i];
+      return read_integers<int16_t>(data, first, count, out);
     case FASTLOSS_UINT16:
-      return static_cast<const uint16_t*>(data)[i];
+      return read_integers<uint16_t>(data, first, count, out);
     case FASTLOSS_INT32:
-      return static_cast<const int32_t*>(data)[i];
+      return read_integers<int32_t>(data, first, count, out);
     case FASTLOSS_UINT32:
-      return static_cast<const uint32_t*>(data)[i];
+      return read_integers<uint32_t>(data, first, count, out);
     case FASTLOSS_INT64:
-      return static_cast<const int64_t*>(data)[i];
-    case FASTLOSS_UINT64: {
-      const uint64_t label = static_cast<const uint64_t*>(data)[i];
-      return label > uint64_t(std::numeric_limits<int64_t>::max()) ? -1 : int64_t(label);
-    }
+      return read_integers<int64_t>(data, first, count, out);
+    case FASTLOSS_UINT64:
+      return read_integers<uint64_t>(data, first, count, out);
   }
-  double label;
-  isa().f64.load(dtype, static_cast<const char*>(data) + i * dtype_size(dtype), &label, 1);
-  return label > -0x1p62 && label < 0x1p62 ? int64_t(label) : std::numeric_limits<int64_t>::min();
+  double labels[kRowLanes];
+  isa().f64.load(dtype, static_cast<const char*>(data) + first * dtype_size(dtype), labels, count);
+  for (int64_t k = 0; k < count; ++k)
+    out[k] = labels[k] > -0x1p62 && labels[k] < 0x1p62 ? int64_t(labels[k])
+                                                       : std::numeric_limits<int64_t>::min();
 }
 
 template <class T>
@@ -98,6 +111,8 @@ const RowOps<double>& row_ops<double>() {
   return *isa().rows_f64;
 }
 
+// Sums start at -0, which adds nothing and is quicker to write than +0: that is done by string
+// stores.
 template <class T>
 void fill(Lanes<T>* lanes, T value) {
   std::fill(lanes->lane, lanes->lane + kRowLanes, value);
@@ -123,6 +138,15 @@ struct RowTask {
 };
 
 template <class T>
+struct RowTasks {
+  int64_t label[kRowLanes];  // of a skipped row: 0
+  bool skipped[kRowLanes], skips;
+  Lanes<T> weight, scale;
+
+  RowTask<T> at(int64_t k) const { return {label[k], skipped[k], weight.lane[k], scale.lane[k]}; }
+};
+
+template <class T>
 class Walk {
  public:
   Walk(const fastloss_rowwise& call, const Loss& loss)
@@ -134,8 +158,6 @@ class Walk {
         rows_(call.outer * call.inner),
         sparse_(loss.sparse),
         picks_(loops_.sparse.pick && call.label_smoothing == 0),
-        softened_(loops_.prediction == Row::logits &&
-                  (call.temperature != 1 || call.logit_softcap != 0)),
         prediction_{static_cast<const char*>(call.y_pred), call.y_pred_dtype,
                     dtype_size(call.y_pred_dtype), loops_.prediction, loops_.dense.pad_prediction},
         label_{static_cast<const char*>(call.y_true), call.y_true_dtype,
@@ -177,8 +199,7 @@ class Walk {
     if (row == kNoRow) return 0;
     return fail(
         "%s: the label of row %lld is %lld; expected 0 to %lld, as y_pred has %lld classes%s",
-        call_.loss, static_cast<long long>(row),
-        static_cast<long long>(integer_at(label_.dtype, label_.data, row)),
+        call_.loss, static_cast<long long>(row), static_cast<long long>(label_at(row)),
         static_cast<long long>(call_.classes - 1), static_cast<long long>(call_.classes),
         call_.ignores ? ", or ignore_class" : "");
   }
@@ -220,10 +241,14 @@ class Walk {
         });
   }
 
+  int64_t label_at(int64_t row) const {
+    int64_t label;
+    read_labels(label_.dtype, label_.data, row, 1, &label);
+    return label;
+  }
+
   bool is_ignored(int64_t row) const {
-    if (!call_.ignores) return false;
-    return sparse_ ? integer_at(label_.dtype, label_.data, row) == call_.ignore_class
-                   : ignored_[row];
+    return call_.ignores && (sparse_ ? label_at(row) == call_.ignore_class : ignored_[row]);
   }
 
   double reduction_factor() const {
@@ -243,23 +268,29 @@ class Walk {
     return divisor == 0 ? 0 : 1 / (divisor * call_.replicas);
   }
 
-  RowTask<T> task(int64_t row) {
-    RowTask<T> task = {0, false, weight_.data ? weight_.at(row) : T(1), T(0)};
+  void read_tasks(int64_t first, int64_t count, RowTasks<T>* tasks) {
+    std::fill(tasks->label, tasks->label + kW, int64_t(0));
+    std::fill(tasks->skipped, tasks->skipped + kW, false);
+    tasks->skips = false;
     if (sparse_) {
-      task.label = label_.dtype == FASTLOSS_INT32
-                       ? reinterpret_cast<const int32_t*>(label_.data)[row]
-                       : integer_at(label_.dtype, label_.data, row);
-      task.skipped = call_.ignores && task.label == call_.ignore_class;
-      if (!task.skipped && (task.label < 0 || task.label >= call_.classes)) {
-        task.skipped = true;
-        report_bad(row);
+      read_labels(label_.dtype, label_.data, first, count, tasks->label);
+      for (int64_t k = 0; k < count; ++k) {
+        const bool ignored = call_.ignores && tasks->label[k] == call_.ignore_class;
+        const bool is_class = uint64_t(tasks->label[k]) < uint64_t(call_.classes);
+        if (is_class && !ignored) continue;
+        tasks->skipped[k] = tasks->skips = true;
+        tasks->label[k] = 0;
+        if (!ignored) report_bad(first + k);
       }
-    } else {
-      task.skipped = call_.ignores && ignored_[row];
+    } else if (call_.ignores) {
+      for (int64_t k = 0; k < count; ++k) tasks->skips |= tasks->skipped[k] = ignored_[first + k];
     }
-    task.scale = inner_scale_ * task.weight;
-    if (upstream_) task.scale *= upstream_[row];
-    return task;
+    fill(&tasks->weight, T(1));
+    if (weight_.data)
+      weight_.visit(first, count, [&](int64_t k, T weight) { tasks->weight.lane[k] = weight; });
+    for (int64_t k = 0; k < kW; ++k) tasks->scale.lane[k] = inner_scale_ * tasks->weight.lane[k];
+    if (upstream_)
+      for (int64_t k = 0; k < count; ++k) tasks->scale.lane[k] *= upstream_[first + k];
   }
 
   void report_bad(int64_t row) {
@@ -278,7 +309,7 @@ class Walk {
     gradient_ = static_cast<char*>(gradient);
     losses_ = losses;
     inner_scale_ = gradient_scale_;
-    if (softened_ || loops_.label == Row::logits) inner_scale_ /= T(call_.temperature);
+    if (softens(prediction_) || loops_.label == Row::logits) inner_scale_ /= T(call_.temperature);
     const int64_t elements = rows_ * call_.classes;
     const bool stream =
         gradient && gradient != call_.y_pred && elements * prediction_.size >= kStreamBytes;
@@ -295,14 +326,10 @@ class Walk {
     return total;
   }
 
-  // Takes the loss of a row, and gives back what it adds to the sum of all.
-  double take(int64_t row, const RowTask<T>& task, T value, T log_sum_exp, bool hit) {
-    if (task.skipped) value = log_sum_exp = T(0), hit = false;
-    value *= task.weight;
-    if (losses_) losses_[row] = value;
+  void put_metrics(int64_t row, T loss, T log_sum_exp, bool hit) {
+    if (losses_) losses_[row] = loss;
     if (log_sum_exp_) log_sum_exp_[row] = log_sum_exp;
     if (hit_) hit_[row] = hit;
-    return double(value);
   }
 
   // ---- Along: the lanes are classes.
@@ -326,6 +353,7 @@ class Walk {
   // The softmax of a row of logits.
   struct Normalizer {
     double maximum, sum, log_sum;
+    int64_t place;  // where the chunk of the maximum begins
   };
 
   const T* load_chunk(const Side<T>& side, int64_t row, Chunk chunk, T* buffer, T* slope) const {
@@ -360,7 +388,7 @@ class Walk {
 
   Normalizer normalizer(const Side<T>& side, int64_t row, T* buffer, T* exps, T* kept,
                         T* references) const {
-    Normalizer n = {-std::numeric_limits<double>::infinity(), 0, 0};
+    Normalizer n = {-std::numeric_limits<double>::infinity(), 0, 0, 0};
     Lanes<T> lanes, reference;
     for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
       const Chunk chunk = chunk_at(begin);
@@ -370,7 +398,7 @@ class Walk {
       const T largest = row_ops_.maximum(lanes);
       const bool empty = largest == -std::numeric_limits<T>::infinity();
       reference.lane[0] = empty ? T(0) : largest;
-      fill(&lanes, T(0));
+      fill(&lanes, T(-0.0));
       row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes,
                     side.data + (row * call_.classes + begin + chunk.size) * side.size);
       const double sum = double(row_ops_.sum(lanes));
@@ -379,6 +407,7 @@ class Walk {
       } else if (double(largest) > n.maximum) {
         n.sum = n.sum * std::exp(n.maximum - double(largest)) + sum;
         n.maximum = double(largest);
+        n.place = begin;
       } else {
         n.sum += sum * std::exp(double(largest) - n.maximum);
       }
@@ -393,10 +422,12 @@ class Walk {
   const T* chunk_exps(const Normalizer& n, const T* x, Chunk chunk, int64_t index, const T* kept,
                       const T* references, T* buffer, RowShares<T>* shares) const {
     if (kept) {
-      shares->factor.lane[0] = T(std::exp(double(references[index]) - n.maximum) / n.sum);
+      const double below = double(references[index]) - n.maximum;
+      shares->factor.lane[0] = T((below == 0 ? 1 : std::exp(below)) / n.sum);
       return kept + chunk.begin;
     }
-    Lanes<T> reference, sums = {};
+    Lanes<T> reference, sums;
+    fill(&sums, T(-0.0));
     reference.lane[0] = T(n.maximum);
     shares->factor.lane[0] = T(1 / n.sum);
     row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, x);
@@ -431,17 +462,41 @@ class Walk {
   T class_weight(int64_t label) const { return class_weight_ ? class_weight_[label] : T(1); }
 
   // Whether the label is the first of the largest classes.
-  bool is_hit(int64_t row, const RowTask<T>& task) const {
-    const auto first_largest = [&](const Side<T>& side) {
-      T best = 0;
-      int64_t place = -1;
-      each_class(side, row, [&](int64_t c, T x) {
-        if (place < 0 || x > best) best = x, place = c;
-        return true;
-      });
-      return place;
-    };
-    return first_largest(prediction_) == (sparse_ ? task.label : first_largest(label_));
+  bool is_hit(int64_t row, const RowTask<T>& task, const Normalizer& n, T* buffer) const {
+    if (!sparse_)
+      return first_largest(prediction_, row, buffer) == first_largest(label_, row, buffer);
+    // Softened logits may not tell two classes apart.
+    if (loops_.prediction != Row::logits || softens(prediction_))
+      return first_largest(prediction_, row, buffer) == task.label;
+    return double(element(row, task.label)) == n.maximum &&
+           first_in_chunk(prediction_, row, chunk_at(n.place), T(n.maximum), buffer) == task.label;
+  }
+
+  int64_t first_largest(Side<T> side, int64_t row, T* buffer) const {
+    side.kind = Row::values;
+    T best = 0;
+    int64_t place = -1;
+    for (int64_t begin = 0; begin < call_.classes;) {
+      const Chunk chunk = chunk_at(begin);
+      Lanes<T> lanes;
+      fill(&lanes, -std::numeric_limits<T>::infinity());
+      row_ops_.maxima(load_chunk(side, row, chunk, buffer, nullptr), chunk.padded, &lanes);
+      const T largest = row_ops_.maximum(lanes);
+      if (place < 0 || largest > best) best = largest, place = begin;
+      begin += chunk.size;
+    }
+    return first_in_chunk(side, row, chunk_at(place), best, buffer);
+  }
+
+  int64_t first_in_chunk(const Side<T>& side, int64_t row, Chunk chunk, T bound, T* buffer) const {
+    Lanes<T> bounds;
+    bounds.lane[0] = bound;
+    int32_t places[kW];
+    row_ops_.first_reaching(load_chunk(side, row, chunk, buffer, nullptr), chunk.padded, bounds,
+                            false, places);
+    int64_t first = chunk.padded;
+    for (int64_t k = 0; k < kW; ++k) first = std::min(first, places[k] * kW + k);
+    return chunk.begin + first;
   }
 
   void store_chunk(int64_t row, Chunk chunk, T* gradient, const T* slope) const {
@@ -465,17 +520,19 @@ class Walk {
     b.prediction_references = keeps ? scratch.take<T>(chunks) : nullptr;
     b.kept_label_exps = keeps && label_logits ? scratch.take<T>(padded) : nullptr;
     b.label_references = keeps && label_logits ? scratch.take<T>(chunks) : nullptr;
+    RowTasks<T> tasks;
     double total = 0;
     for (int64_t row = begin; row < end; ++row) {
-      const RowTask<T> task = this->task(row);
+      const int64_t k = (row - begin) % kW;
+      if (k == 0) read_tasks(row, std::min(kW, end - row), &tasks);
+      const RowTask<T> task = tasks.at(k);
       if (task.skipped) {
         if (gradient_)
           std::memset(gradient_ + row * classes * prediction_.size, 0, classes * prediction_.size);
-        total += take(row, task, T(0), T(0), false);
+        put_metrics(row, T(0), T(0), false);
         continue;
       }
-      const bool hit = hit_ && is_hit(row, task);
-      Normalizer n = {0, 0, 0};
+      Normalizer n = {};
       if (loops_.prediction == Row::logits)
         n = normalizer(prediction_, row, b.prediction, b.prediction_exps, b.kept_prediction_exps,
                        b.prediction_references);
@@ -484,7 +541,9 @@ class Walk {
       const T log_sum_exp = T(n.maximum + n.log_sum);
       T value = picks_ ? pick_row(row, task, n, b) : dense_row(row, task, n, b);
       if (call_.z_loss != 0) value += T(call_.z_loss) * log_sum_exp * log_sum_exp;
-      total += take(row, task, value, log_sum_exp, hit);
+      value *= task.weight;
+      put_metrics(row, value, log_sum_exp, hit_ && is_hit(row, task, n, b.prediction));
+      total += double(value);
     }
     return total;
   }
@@ -494,7 +553,8 @@ class Walk {
     for (int64_t begin = 0; begin < call_.classes;) {
       const Chunk chunk = chunk_at(begin);
       const T* const x = load_chunk(prediction_, row, chunk, buffer, nullptr);
-      Lanes<T> lanes = {};
+      Lanes<T> lanes;
+      fill(&lanes, T(-0.0));
       loops_.parts(call_.parameters, x, chunk.padded, &lanes);
       sum += double(row_ops_.sum(lanes));
       if (chunk.size < chunk.padded)
@@ -505,17 +565,19 @@ class Walk {
   }
 
   T part(T x) const {
-    Lanes<T> one = {}, sums = {};
-    one.lane[0] = x;
+    Lanes<T> one, sums;
+    fill(&one, x);
+    fill(&sums, T(-0.0));
     loops_.parts(call_.parameters, one.lane, kW, &sums);
     return sums.lane[0];
   }
 
   T element(int64_t row, int64_t c) const {
-    alignas(64) T buffer[kW], raw[kW] = {};
+    alignas(64) T buffer[kW], raw[kW];
     ops_.load(prediction_.dtype,
               prediction_.data + (offset(row) + c * call_.inner) * prediction_.size, raw, 1);
-    if (!softened_) return raw[0];
+    if (!softens(prediction_)) return raw[0];
+    std::fill(raw + 1, raw + kW, raw[0]);
     soften(prediction_, raw, kW, buffer, nullptr);
     return buffer[0];
   }
@@ -524,16 +586,13 @@ class Walk {
   T z_loss_slope(double log_sum_exp) const { return T(2 * call_.z_loss * log_sum_exp); }
 
   T pick_row(int64_t row, const RowTask<T>& task, const Normalizer& n, const Buffers& b) const {
-    Lanes<T> p = {}, z = {}, value, slope;
+    Lanes<T> p, z, value, slope;
     const T x = element(row, task.label);
-    z.lane[0] = p.lane[0] = x;
-    if (loops_.prediction == Row::logits) {
-      const double log_p = (double(x) - n.maximum) - n.log_sum;
-      z.lane[0] = T(log_p);
-      p.lane[0] = T(std::exp(log_p));
-    } else if (loops_.prediction == Row::parts) {
-      p.lane[0] = T(double(part(x)) / n.sum);
-    }
+    const double log_p = (double(x) - n.maximum) - n.log_sum;
+    fill(&z, loops_.prediction == Row::logits ? T(log_p) : x);
+    fill(&p, loops_.prediction == Row::logits  ? T(std::exp(log_p))
+             : loops_.prediction == Row::parts ? T(double(part(x)) / n.sum)
+                                               : x);
     loops_.sparse.pick(call_.parameters, p, z, &value, &slope);
     const T weight = class_weight(task.label);
     if (!gradient_) return weight * value.lane[0];
@@ -588,7 +647,7 @@ class Walk {
   T dense_row(int64_t row, const RowTask<T>& task, const Normalizer& n, const Buffers& b) const {
     RowState<T> state;
     set_shares(n, &state.prediction);
-    Normalizer label = {0, 0, 0};
+    Normalizer label = {};
     if (loops_.label == Row::logits) {
       label = normalizer(label_, row, b.label, b.label_exps, b.kept_label_exps, b.label_references);
       set_shares(label, &state.label);
@@ -686,15 +745,16 @@ class Walk {
   }
 
   // Fills in what makes shares of a block, and its exponentials.
-  void share_abreast(Row kind, const T* x, T* exps, RowShares<T>* shares) const {
+  void share_abreast(Row kind, const T* x, const void* ahead, T* exps, RowShares<T>* shares) const {
     const int64_t size = call_.classes * kW;
-    Lanes<T> sum = {};
+    Lanes<T> sum;
+    fill(&sum, T(-0.0));
     if (kind == Row::logits) {
       fill(&shares->shift, -std::numeric_limits<T>::infinity());
       row_ops_.maxima(x, size, &shares->shift);
       for (T& shift : shares->shift.lane)
         if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
-      row_ops_.exps(x, size, shares->shift, true, exps, &sum, x);
+      row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead);
       row_ops_.log(sum, &shares->log_sum);
     } else if (kind == Row::parts) {
       loops_.parts(call_.parameters, x, size, &sum);
@@ -704,19 +764,38 @@ class Walk {
     for (int64_t k = 0; k < kW; ++k) shares->factor.lane[k] = T(1) / sum.lane[k];
   }
 
-  void labels_abreast(int64_t first, int64_t count, const RowTask<T>* tasks, T* rows,
+  void labels_abreast(int64_t first, int64_t count, const RowTasks<T>& tasks, T* rows,
                       T* lanes) const {
     const int64_t size = call_.classes * kW;
     if (sparse_) {
       std::fill(lanes, lanes + size, T(0));
-      for (int64_t k = 0; k < count; ++k)
-        if (!tasks[k].skipped) lanes[tasks[k].label * kW + k] = T(1);
+      for (int64_t k = 0; k < kW; ++k) lanes[tasks.label[k] * kW + k] = T(1);
     } else {
       load_abreast(label_, first, count, rows, lanes);
     }
     if (call_.label_smoothing != 0 || class_weight_)
       row_ops_.smooth(lanes, size, T(1 - call_.label_smoothing),
                       T(call_.label_smoothing / double(call_.classes)), class_weight_, true);
+  }
+
+  void first_largest_abreast(const T* x, int32_t* places) const {
+    const int64_t size = call_.classes * kW;
+    Lanes<T> largest;
+    fill(&largest, -std::numeric_limits<T>::infinity());
+    row_ops_.maxima(x, size, &largest);
+    row_ops_.first_reaching(x, size, largest, true, places);
+  }
+
+  void hits_abreast(int64_t first, int64_t count, const RowTasks<T>& tasks, const T* prediction,
+                    T* rows, T* label, bool* hits) const {
+    int32_t predicted[kW], expected[kW];
+    first_largest_abreast(prediction, predicted);
+    std::copy(tasks.label, tasks.label + kW, expected);
+    if (!sparse_) {
+      load_abreast(label_, first, count, rows, label);
+      first_largest_abreast(label, expected);
+    }
+    for (int64_t k = 0; k < kW; ++k) hits[k] = predicted[k] == expected[k];
   }
 
   double walk_abreast(int64_t begin, int64_t end) {
@@ -731,22 +810,23 @@ class Walk {
     T* const gradient = scratch.take<T>(size);
     T* const slope = scratch.take<T>(size);
     RowBlock<T> block = {label, label_exps, prediction, exps, size};
-    RowTask<T> tasks[kRowLanes];
+    RowTasks<T> tasks;
     RowState<T> state = {};
-    double total = 0;
+    double total[kW] = {};
+    bool hits[kW] = {};
     for (int64_t first = begin; first < end; first += kW) {
       const int64_t count = std::min(kW, end - first);
-      bool skips = false;
-      for (int64_t k = 0; k < count; ++k) {
-        tasks[k] = task(first + k);
-        skips |= tasks[k].skipped;
-      }
+      read_tasks(first, count, &tasks);
       load_abreast(prediction_, first, count, rows, prediction);
-      if (softened_) {
+      if (hit_) hits_abreast(first, count, tasks, prediction, rows, label, hits);
+      if (softens(prediction_)) {
         std::copy(prediction, prediction + size, gradient);
         soften(prediction_, gradient, size, prediction, caps ? slope : nullptr);
       }
-      share_abreast(loops_.prediction, prediction, exps, &state.prediction);
+      const char* const ahead =
+          call_.inner == 1 ? prediction_.data + (first + kW) * call_.classes * prediction_.size
+                           : reinterpret_cast<const char*>(prediction);
+      share_abreast(loops_.prediction, prediction, ahead, exps, &state.prediction);
       Lanes<T> value, log_sum_exp;
       for (int64_t k = 0; k < kW; ++k)
         log_sum_exp.lane[k] = state.prediction.shift.lane[k] + state.prediction.log_sum.lane[k];
@@ -754,71 +834,77 @@ class Walk {
         for (int64_t k = 0; k < kW; ++k)
           state.extra.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
       if (picks_)
-        pick_abreast(tasks, count, block, state, &value, gradient);
+        pick_abreast(tasks, block, state, &value, gradient);
       else
         dense_abreast(first, tasks, count, block, &state, rows, label, label_exps, &value,
                       gradient);
-      for (int64_t k = 0; k < count; ++k) {
-        const T lse = log_sum_exp.lane[k];
-        if (call_.z_loss != 0) value.lane[k] += T(call_.z_loss) * lse * lse;
-        const bool hit = hit_ && !tasks[k].skipped && is_hit(first + k, tasks[k]);
-        total += take(first + k, tasks[k], value.lane[k], lse, hit);
-      }
+      if (call_.z_loss != 0)
+        for (int64_t k = 0; k < kW; ++k)
+          value.lane[k] += T(call_.z_loss) * log_sum_exp.lane[k] * log_sum_exp.lane[k];
+      for (int64_t k = 0; k < kW; ++k) value.lane[k] *= tasks.weight.lane[k];
+      std::fill(value.lane + count, value.lane + kW, T(0));
+      if (tasks.skips)
+        for (int64_t k = 0; k < kW; ++k)
+          if (tasks.skipped[k]) value.lane[k] = log_sum_exp.lane[k] = T(0);
+      for (int64_t k = 0; k < kW; ++k) total[k] += double(value.lane[k]);
+      if (losses_ || log_sum_exp_ || hit_)
+        for (int64_t k = 0; k < count; ++k)
+          put_metrics(first + k, value.lane[k], log_sum_exp.lane[k], hits[k] && !tasks.skipped[k]);
       if (!gradient_) continue;
       if (caps) ops_.multiply(slope, gradient, size);
-      if (skips)
+      if (tasks.skips)
         for (int64_t k = 0; k < count; ++k)
-          if (tasks[k].skipped)
+          if (tasks.skipped[k])
             for (int64_t c = 0; c < call_.classes; ++c) gradient[c * kW + k] = T(0);
       store_abreast(first, count, gradient, rows);
     }
-    return total;
+    return std::accumulate(total, total + kW, 0.0);
   }
 
-  void pick_abreast(const RowTask<T>* tasks, int64_t count, const RowBlock<T>& block,
-                    const RowState<T>& state, Lanes<T>* value, T* gradient) const {
+  void pick_abreast(const RowTasks<T>& tasks, const RowBlock<T>& block, const RowState<T>& state,
+                    Lanes<T>* value, T* gradient) const {
     const RowShares<T>& shares = state.prediction;
-    Lanes<T> p = {}, z = {}, x = {}, slope, others = {};
-    for (int64_t k = 0; k < count; ++k) {
-      if (tasks[k].skipped) continue;
-      const int64_t i = tasks[k].label * kW + k;
-      x.lane[k] = z.lane[k] = p.lane[k] = block.prediction[i];
-      if (loops_.prediction == Row::logits) {
-        z.lane[k] = (x.lane[k] - shares.shift.lane[k]) - shares.log_sum.lane[k];
-        p.lane[k] = block.prediction_exps[i] * shares.factor.lane[k];
-      }
+    Lanes<T> p, z, x, slope, others, patch;
+    int64_t place[kW];
+    for (int64_t k = 0; k < kW; ++k) {
+      place[k] = tasks.label[k] * kW + k;
+      x.lane[k] = z.lane[k] = p.lane[k] = block.prediction[place[k]];
     }
-    if (loops_.prediction == Row::parts) {
-      Lanes<T> sums = {};
-      loops_.parts(call_.parameters, x.lane, kW, &sums);
-      for (int64_t k = 0; k < kW; ++k) p.lane[k] = sums.lane[k] * shares.factor.lane[k];
+    if (loops_.prediction == Row::logits) {
+      for (int64_t k = 0; k < kW; ++k) p.lane[k] = block.prediction_exps[place[k]];
+      for (int64_t k = 0; k < kW; ++k) {
+        z.lane[k] = (x.lane[k] - shares.shift.lane[k]) - shares.log_sum.lane[k];
+        p.lane[k] *= shares.factor.lane[k];
+      }
+    } else if (loops_.prediction == Row::parts) {
+      fill(&p, T(-0.0));
+      loops_.parts(call_.parameters, x.lane, kW, &p);
+      for (int64_t k = 0; k < kW; ++k) p.lane[k] *= shares.factor.lane[k];
     }
     loops_.sparse.pick(call_.parameters, p, z, value, &slope);
-    for (int64_t k = 0; k < count; ++k) {
-      if (tasks[k].skipped) continue;
-      const T weight = class_weight(tasks[k].label);
-      value->lane[k] *= weight;
-      slope.lane[k] *= weight;
-      if (loops_.prediction == Row::logits)
-        others.lane[k] =
-            (state.extra.lane[k] - slope.lane[k]) * tasks[k].scale * shares.factor.lane[k];
-      else if (loops_.prediction == Row::parts)
-        others.lane[k] = -slope.lane[k] * tasks[k].scale * shares.factor.lane[k];
-    }
+    if (class_weight_)
+      for (int64_t k = 0; k < kW; ++k) {
+        const T weight = class_weight_[tasks.label[k]];
+        value->lane[k] *= weight;
+        slope.lane[k] *= weight;
+      }
     if (!gradient_) return;
-    loops_.sparse.slopes(call_.parameters, block, others, true, gradient);
-    for (int64_t k = 0; k < count; ++k) {
-      if (tasks[k].skipped) continue;
-      const T own = slope.lane[k];
-      T patch = own * tasks[k].scale;
-      if (loops_.prediction == Row::parts)
-        patch =
-            own != 0 && loops_.inside(call_.parameters, x.lane[k]) ? patch / x.lane[k] : T(0) * own;
-      gradient[tasks[k].label * kW + k] += patch;
+    for (int64_t k = 0; k < kW; ++k) {
+      const T scale = tasks.scale.lane[k];
+      const T rest = (state.extra.lane[k] - slope.lane[k]) * scale;
+      others.lane[k] = loops_.prediction == Row::values ? T(0) : rest * shares.factor.lane[k];
+      patch.lane[k] = slope.lane[k] * scale;
     }
+    if (loops_.prediction == Row::parts)
+      for (int64_t k = 0; k < kW; ++k)
+        patch.lane[k] = slope.lane[k] != 0 && loops_.inside(call_.parameters, x.lane[k])
+                            ? patch.lane[k] / x.lane[k]
+                            : T(0) * slope.lane[k];
+    loops_.sparse.slopes(call_.parameters, block, others, true, gradient);
+    for (int64_t k = 0; k < kW; ++k) gradient[place[k]] += patch.lane[k];
   }
 
-  void dense_abreast(int64_t first, const RowTask<T>* tasks, int64_t count,
+  void dense_abreast(int64_t first, const RowTasks<T>& tasks, int64_t count,
                      const RowBlock<T>& block, RowState<T>* state, T* rows, T* label, T* label_exps,
                      Lanes<T>* value, T* gradient) const {
     labels_abreast(first, count, tasks, rows, label);
@@ -827,7 +913,7 @@ class Walk {
         std::copy(label, label + block.size, gradient);
         soften(label_, gradient, block.size, label, nullptr);
       }
-      share_abreast(Row::logits, label, label_exps, &state->label);
+      share_abreast(Row::logits, label, label, label_exps, &state->label);
     }
     Lanes<T> sums[3];
     loops_.dense.none(sums);
@@ -836,10 +922,9 @@ class Walk {
     *value = sums[0];
     if (!gradient_) return;
     state->b = sums[1], state->c = sums[2];
-    for (int64_t k = 0; k < kW; ++k) {
-      state->scale.lane[k] = k < count ? tasks[k].scale : T(0);
-      if (loops_.prediction == Row::parts) state->scale.lane[k] *= state->prediction.factor.lane[k];
-    }
+    state->scale = tasks.scale;
+    if (loops_.prediction == Row::parts)
+      for (int64_t k = 0; k < kW; ++k) state->scale.lane[k] *= state->prediction.factor.lane[k];
     loops_.dense.slopes(call_.parameters, block, *state, true, gradient);
   }
 
@@ -849,7 +934,7 @@ class Walk {
   const RowLoops<T> loops_;
   void (*const join_two_)(const double*, double*);
   const int64_t rows_;
-  const bool sparse_, picks_, softened_;
+  const bool sparse_, picks_;
   const Side<T> prediction_, label_;
   const T* const class_weight_;
   Pattern<T> weight_;

@@ -40,7 +40,8 @@ struct RowwiseLoss {
   // Fill a row up to whole vectors without a trace in its sums.
   static constexpr T pad_prediction() { return -Format<T>::kInfinity; }
   static constexpr T pad_label() { return T(0); }
-  static FASTLOSS_INLINE Sums<T> none() { return {T(0), T(0), T(0)}; }
+  // Of +0 a compiler makes string stores, and -0 adds nothing.
+  static FASTLOSS_INLINE Sums<T> none() { return {T(-0.0), T(-0.0), T(-0.0)}; }
   static FASTLOSS_INLINE Sums<T> join(Sums<T> x, Sums<T> y) {
     return {x.a + y.a, x.b + y.b, x.c + y.c};
   }
