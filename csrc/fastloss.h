@@ -41,6 +41,14 @@ typedef enum fastloss_reduction {
 typedef void (*fastloss_parallel_for)(void* context, int64_t pieces,
                                       void (*piece)(void* state, int64_t index), void* state);
 
+/* A loss with its arguments, and what it counts for in a sum. */
+typedef struct fastloss_term {
+  const char* loss;
+  const double* parameters;
+  int32_t parameter_count;
+  double factor;
+} fastloss_term;
+
 /* A matrix of labels and one of predictions, (rows, columns), row-major, and how to weigh them.
  * The accumulation type is float64 for float64 predictions, else float32. */
 typedef struct fastloss_elementwise {
@@ -133,6 +141,64 @@ FASTLOSS_API int fastloss_rowwise_sparse(const char* loss);
 
 /* As fastloss_elementwise_losses. */
 FASTLOSS_API const char* fastloss_rowwise_losses(void);
+
+typedef enum fastloss_activation {
+  FASTLOSS_IDENTITY = 0,
+  FASTLOSS_SIGMOID = 1,
+  FASTLOSS_SOFTMAX = 2
+} fastloss_activation;
+
+/* Regions: predictions (outer, above, classes, inner), row-major, of which `above` and `inner` are
+ * summed over. A group is what has a loss of its own: an outer, a class, both, or all together. The
+ * accumulation type is float64 for float64 predictions, else float32. */
+typedef struct fastloss_overlap {
+  const char* loss; /* "dice" ... as in csrc/losses/overlap.h */
+  const double* parameters;
+  int32_t parameter_count;
+  int32_t reduction; /* fastloss_reduction */
+  int32_t replicas;  /* at least 1 */
+  int32_t y_true_dtype;
+  int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
+  int64_t outer, above, classes, inner;
+  const void* y_true; /* as the predictions; if sparse (outer, above, inner), classes */
+  const void* y_pred;
+  /* Of the groups (outer, classes) as in fastloss_elementwise of the rows. */
+  const void* weight;
+  int64_t weight_count, weight_repeat, weight_expansion;
+  const void* class_weight; /* (classes,), accumulation type, may be NULL */
+  int32_t activation;       /* fastloss_activation, taken of the predictions */
+  int32_t per_outer, per_class;
+  int32_t sparse;
+  int32_t squared;     /* the sums of labels and of predictions are those of squares */
+  int32_t skips_first; /* class 0 has no group and no part in one */
+  int32_t ignores;     /* 1 if ignore_class counts */
+  /* Positions of this label have no part in a sum and no gradient; of label rows, those that are 0
+   * outside of this class. */
+  int64_t ignore_class;
+  /* Losses of the same labels and predictions that are added: elementwise ones, or, after a
+   * softmax, rowwise ones from logits, of class labels if sparse. `factor` is that of the region
+   * loss beside them. Their means count elements, or rows that are not ignored. */
+  const fastloss_term* companions;
+  int32_t companion_count;
+  double factor;
+  fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
+  void* parallel_context;
+} fastloss_overlap;
+
+/* loss: (groups,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * gradient: NULL, or like y_pred, the gradient of the scalar loss; may be y_pred itself.
+ * terms: NULL, or (1 + companion_count,): the loss of the regions and of each companion, reduced,
+ * without factors; accumulation type.
+ * Fails for a sparse label that is neither a class nor ignored. */
+FASTLOSS_API int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* gradient,
+                                          void* terms);
+
+/* upstream: (groups,) for FASTLOSS_NONE, else a scalar; accumulation type. */
+FASTLOSS_API int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream,
+                                           void* gradient);
+
+/* As fastloss_elementwise_losses. */
+FASTLOSS_API const char* fastloss_overlap_losses(void);
 
 /* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */
 FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradient,

@@ -20,8 +20,10 @@ _DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 def library() -> ctypes.CDLL:
     """The loaded library; an OSError names the file where it cannot be loaded."""
     lib = ctypes.CDLL(str(LIBRARY))
-    for name in ("isa", "isas", "error", "version", "elementwise_losses", "rowwise_losses"):
+    for name in ("isa", "isas", "error", "version"):
         getattr(lib, f"fastloss_{name}").restype = ctypes.c_char_p
+    for pattern in ("elementwise", "rowwise", "overlap"):
+        getattr(lib, f"fastloss_{pattern}_losses").restype = ctypes.c_char_p
     lib.fastloss_trim.restype = ctypes.c_int64
     return lib
 
@@ -90,6 +92,11 @@ def elementwise_losses() -> dict[str, tuple[str, ...]]:
 def rowwise_losses() -> dict[str, tuple[str, ...]]:
     """The rowwise losses of the library and the names of their parameters."""
     return _signatures(library().fastloss_rowwise_losses())
+
+
+def overlap_losses() -> dict[str, tuple[str, ...]]:
+    """The overlap losses of the library and the names of their parameters."""
+    return _signatures(library().fastloss_overlap_losses())
 
 
 def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str = "") -> np.ndarray:
@@ -182,6 +189,55 @@ class RowwiseCall(ctypes.Structure):
         ("z_loss", ctypes.c_double),
         ("ignores", ctypes.c_int32),
         ("ignore_class", ctypes.c_int64),
+        ("parallel_for", ctypes.c_void_p),
+        ("parallel_context", ctypes.c_void_p),
+    ]
+
+
+class Term(ctypes.Structure):
+    """`struct fastloss_term` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("loss", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(ctypes.c_double)),
+        ("parameter_count", ctypes.c_int32),
+        ("factor", ctypes.c_double),
+    ]
+
+
+class OverlapCall(ctypes.Structure):
+    """`struct fastloss_overlap` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("loss", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(ctypes.c_double)),
+        ("parameter_count", ctypes.c_int32),
+        ("reduction", ctypes.c_int32),
+        ("replicas", ctypes.c_int32),
+        ("y_true_dtype", ctypes.c_int32),
+        ("y_pred_dtype", ctypes.c_int32),
+        ("outer", ctypes.c_int64),
+        ("above", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("y_true", ctypes.c_void_p),
+        ("y_pred", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("weight_count", ctypes.c_int64),
+        ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
+        ("class_weight", ctypes.c_void_p),
+        ("activation", ctypes.c_int32),
+        ("per_outer", ctypes.c_int32),
+        ("per_class", ctypes.c_int32),
+        ("sparse", ctypes.c_int32),
+        ("squared", ctypes.c_int32),
+        ("skips_first", ctypes.c_int32),
+        ("ignores", ctypes.c_int32),
+        ("ignore_class", ctypes.c_int64),
+        ("companions", ctypes.POINTER(Term)),
+        ("companion_count", ctypes.c_int32),
+        ("factor", ctypes.c_double),
         ("parallel_for", ctypes.c_void_p),
         ("parallel_context", ctypes.c_void_p),
     ]

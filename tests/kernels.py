@@ -17,6 +17,7 @@ NONE, SUM, MEAN, MEAN_WITH_SAMPLE_WEIGHT = range(4)
 # "binary" is found by the library itself.
 PARAMETERS = {
     **{"epsilon": 1e-7, "delta": 0.7, "tau": 0.9, "label_smoothing": 0.1, "gamma": 2.0},
+    **{"smooth_numerator": 0.5, "smooth_denominator": 0.25, "power": 2.0},
     **{"base": 0.75, "balance": -0.5, "alpha": 0.25, "q": 0.7, "beta": 0.3},
 }
 
@@ -25,7 +26,11 @@ PARALLEL_FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, PIECE, ct
 
 
 def parameters_of(loss: str) -> tuple[float, ...]:
-    names = {**core.elementwise_losses(), **core.rowwise_losses()}[loss]
+    names = {
+        **core.elementwise_losses(),
+        **core.rowwise_losses(),
+        **core.overlap_losses(),
+    }[loss]
     return tuple(PARAMETERS[name] for name in names)
 
 
@@ -176,6 +181,110 @@ def rowwise(
         if library.fastloss_rowwise_backward(ctypes.byref(call), *map(_pointer, (upstream, slope))):
             raise ValueError(library.fastloss_error().decode())
     return Rows(result, slope if gradient else None, log_sum_exp, hit)
+
+
+ACTIVATIONS = ("none", "sigmoid", "softmax")
+
+
+class Regions(NamedTuple):
+    loss: Any
+    gradient: Array | None
+    terms: Array | None
+
+
+def overlap(
+    loss: str,
+    y_true: Array,
+    y_pred: Array,
+    reduction: int = MEAN,
+    weight: Array | None = None,
+    upstream: Array | None = None,
+    parameters: tuple[float, ...] | None = None,
+    gradient: bool = True,
+    in_place: bool = False,
+    replicas: int = 1,
+    class_weight: Array | None = None,
+    activation: str = "none",
+    per_outer: bool = False,
+    per_class: bool = False,
+    sparse: bool = False,
+    squared: bool = False,
+    include_background: bool = True,
+    ignore_class: int | None = None,
+    factor: float = 1.0,
+    companions: tuple[tuple[str, tuple[float, ...], float], ...] = (),
+    parallel_for: Callable[[int, Callable[[int], None]], None] | None = None,
+) -> Regions:
+    """Loss and gradient of predictions (outer, above, classes, inner).
+
+    `upstream` (ones by default) goes with the reduction NONE; `companions` are losses with their
+    parameters and factors; `parallel_for(pieces, piece)` runs the pieces.
+    """
+    assert y_true.flags.c_contiguous
+    assert y_pred.flags.c_contiguous
+    outer, above, classes, inner = y_pred.shape
+    assert y_true.shape == ((outer, above, inner) if sparse else y_pred.shape)
+    values = parameters_of(loss) if parameters is None else parameters
+    wide = accumulation(y_pred)
+    terms = (core.Term * max(1, len(companions)))(
+        *(
+            core.Term(name.encode(), (ctypes.c_double * max(1, len(x)))(*x), len(x), scale)
+            for name, x, scale in companions
+        )
+    )
+    call = core.OverlapCall(
+        loss=loss.encode(),
+        parameters=(ctypes.c_double * max(1, len(values)))(*values),
+        parameter_count=len(values),
+        reduction=reduction,
+        replicas=replicas,
+        y_true_dtype=dtype_code(y_true),
+        y_pred_dtype=dtype_code(y_pred),
+        outer=outer,
+        above=above,
+        classes=classes,
+        inner=inner,
+        y_true=y_true.ctypes.data,
+        y_pred=y_pred.ctypes.data,
+        activation=ACTIVATIONS.index(activation),
+        per_outer=per_outer,
+        per_class=per_class,
+        sparse=sparse,
+        squared=squared,
+        skips_first=not include_background,
+        ignores=ignore_class is not None,
+        ignore_class=ignore_class or 0,
+        companions=terms,
+        companion_count=len(companions),
+        factor=factor,
+    )
+    if weight is not None:
+        weight = np.ascontiguousarray(weight, wide)
+        call.weight, call.weight_count, call.weight_repeat = weight.ctypes.data, weight.size, 1
+    if class_weight is not None:
+        class_weight = np.ascontiguousarray(class_weight, wide)
+        assert class_weight.size == classes
+        call.class_weight = class_weight.ctypes.data
+    if parallel_for is not None:
+        run = PARALLEL_FOR(
+            lambda _, pieces, piece, state: parallel_for(pieces, lambda i: piece(state, i))
+        )
+        call.parallel_for = ctypes.cast(run, ctypes.c_void_p)
+    library = core.library()
+    groups = [outer] * per_outer + [max(0, classes - (not include_background))] * per_class
+    result = np.full(groups if reduction == NONE else (), np.nan, wide)
+    slope = y_pred if in_place else np.empty_like(y_pred)
+    at_once = gradient and reduction != NONE
+    each = np.full(1 + len(companions), np.nan, wide) if reduction != NONE else None
+    outputs = (result, slope if at_once else None, each)
+    if library.fastloss_overlap_forward(ctypes.byref(call), *map(_pointer, outputs)):
+        raise ValueError(library.fastloss_error().decode())
+    if gradient and reduction == NONE:
+        upstream = np.ones(groups) if upstream is None else upstream
+        upstream = np.ascontiguousarray(upstream, wide)
+        if library.fastloss_overlap_backward(ctypes.byref(call), *map(_pointer, (upstream, slope))):
+            raise ValueError(library.fastloss_error().decode())
+    return Regions(result, slope if gradient else None, each)
 
 
 def _pointer(array: Array | None) -> ctypes.c_void_p:

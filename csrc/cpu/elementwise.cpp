@@ -263,6 +263,9 @@ const Loss* check(const fastloss_elementwise& call) {
 }
 
 }  // namespace
+
+const LossEntry* find_elementwise(const char* name) { return find_loss(kLosses, name); }
+
 }  // namespace fastloss
 
 int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss, void* gradient) {

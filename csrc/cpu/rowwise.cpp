@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "../fastloss.h"
+#include "abreast.h"
 #include "error.h"
+#include "labels.h"
 #include "row_tile.h"
+#include "scratch.h"
 #include "tile.h"
 #include "walk.h"
 
@@ -36,94 +39,9 @@ constexpr int64_t kShortRow = 256;
 constexpr int64_t kKeptRow = int64_t(1) << 19;
 constexpr int64_t kNoRow = std::numeric_limits<int64_t>::max();
 
-// Buffers of a thread, kept from piece to piece.
-class Scratch {
- public:
-  explicit Scratch(int64_t bytes) {
-    if (int64_t(lines().size() * sizeof(Line)) < bytes) lines().resize(bytes / sizeof(Line) + 1);
-  }
-  template <class T>
-  T* take(int64_t count) {
-    T* const taken = reinterpret_cast<T*>(lines().data() + used_);
-    used_ += ceil_div(count * int64_t(sizeof(T)), sizeof(Line));
-    return taken;
-  }
-
- private:
-  struct alignas(64) Line {
-    Line() {}  // leaves the bytes as they are
-    char bytes[64];
-  };
-  static std::vector<Line>& lines() {
-    static thread_local std::vector<Line> lines;
-    return lines;
-  }
-  int64_t used_ = 0;
-};
-
-template <class Integer>
-void read_integers(const void* data, int64_t first, int64_t count, int64_t* out) {
-  const Integer* const from = static_cast<const Integer*>(data) + first;
-  // What int64 cannot hold is no class either.
-  const auto fits = [](Integer x) {
-    return sizeof(x) < 8 || uint64_t(x) <= uint64_t(std::numeric_limits<int64_t>::max());
-  };
-  for (int64_t k = 0; k < count; ++k)
-    out[k] = Integer(-1) < 0 || fits(from[k]) ? int64_t(from[k]) : -1;
-}
-
-// Up to kRowLanes of them.
-void read_labels(int32_t dtype, const void* data, int64_t first, int64_t count, int64_t* out) {
-  switch (dtype) {
-    case FASTLOSS_INT8:
-      return read_integers<int8_t>(data, first, count, out);
-    case FASTLOSS_UINT8:
-    case FASTLOSS_BOOL:
-      return read_integers<uint8_t>(data, first, count, out);
-    case FASTLOSS_INT16:
-      return read_integers<int16_t>(data, first, count, out);
-    case FASTLOSS_UINT16:
-      return read_integers<uint16_t>(data, first, count, out);
-    case FASTLOSS_INT32:
-      return read_integers<int32_t>(data, first, count, out);
-    case FASTLOSS_UINT32:
-      return read_integers<uint32_t>(data, first, count, out);
-    case FASTLOSS_INT64:
-      return read_integers<int64_t>(data, first, count, out);
-    case FASTLOSS_UINT64:
-      return read_integers<uint64_t>(data, first, count, out);
-  }
-  double labels[kRowLanes];
-  isa().f64.load(dtype, static_cast<const char*>(data) + first * dtype_size(dtype), labels, count);
-  for (int64_t k = 0; k < count; ++k)
-    out[k] = labels[k] > -0x1p62 && labels[k] < 0x1p62 ? int64_t(labels[k])
-                                                       : std::numeric_limits<int64_t>::min();
-}
-
-template <class T>
-const RowOps<T>& row_ops();
-template <>
-const RowOps<float>& row_ops<float>() {
-  return *isa().rows_f32;
-}
-template <>
-const RowOps<double>& row_ops<double>() {
-  return *isa().rows_f64;
-}
-
-// Sums start at -0, which adds nothing and is quicker to write than +0: that is done by string
-// stores.
-template <class T>
-void fill(Lanes<T>* lanes, T value) {
-  std::fill(lanes->lane, lanes->lane + kRowLanes, value);
-}
-
 // One of the two matrices.
 template <class T>
-struct Side {
-  const char* data;
-  int32_t dtype;
-  int64_t size;
+struct Side : Matrix {
   Row kind;
   T pad;
 };
@@ -158,10 +76,10 @@ class Walk {
         rows_(call.outer * call.inner),
         sparse_(loss.sparse),
         picks_(loops_.sparse.pick && call.label_smoothing == 0),
-        prediction_{static_cast<const char*>(call.y_pred), call.y_pred_dtype,
-                    dtype_size(call.y_pred_dtype), loops_.prediction, loops_.dense.pad_prediction},
-        label_{static_cast<const char*>(call.y_true), call.y_true_dtype,
-               dtype_size(call.y_true_dtype), loops_.label, loops_.dense.pad_label},
+        abreast_(call.classes, call.inner),
+        prediction_{
+            {call.y_pred, call.y_pred_dtype}, loops_.prediction, loops_.dense.pad_prediction},
+        label_{{call.y_true, call.y_true_dtype}, loops_.label, loops_.dense.pad_label},
         class_weight_(static_cast<const T*>(call.class_weight)) {
     if (call.weight && call.weight_count)
       weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
@@ -218,7 +136,8 @@ class Walk {
     const int64_t step = call_.inner == 1 ? kW : 1;
     for (int64_t begin = 0; begin < call_.classes; begin += step) {
       const int64_t n = std::min(step, call_.classes - begin);
-      ops_.load(side.dtype, side.data + (offset(row) + begin * call_.inner) * side.size, some, n);
+      ops_.load(side.dtype, side.data + (abreast_.offset(row) + begin * call_.inner) * side.size,
+                some, n);
       for (int64_t k = 0; k < n; ++k)
         if (!visit(begin + k, some[k])) return;
     }
@@ -297,11 +216,6 @@ class Walk {
     int64_t known = bad_row_.load();
     while (row < known && !bad_row_.compare_exchange_weak(known, row)) {
     }
-  }
-
-  // Of the first class of a row; those that follow are `inner` apart.
-  int64_t offset(int64_t row) const {
-    return row / call_.inner * call_.classes * call_.inner + row % call_.inner;
   }
 
   double walk(void* gradient, T* losses) {
@@ -575,7 +489,8 @@ class Walk {
   T element(int64_t row, int64_t c) const {
     alignas(64) T buffer[kW], raw[kW];
     ops_.load(prediction_.dtype,
-              prediction_.data + (offset(row) + c * call_.inner) * prediction_.size, raw, 1);
+              prediction_.data + (abreast_.offset(row) + c * call_.inner) * prediction_.size, raw,
+              1);
     if (!softens(prediction_)) return raw[0];
     std::fill(raw + 1, raw + kW, raw[0]);
     soften(prediction_, raw, kW, buffer, nullptr);
@@ -699,51 +614,6 @@ class Walk {
 
   // ---- Abreast: the lanes are rows.
 
-  // Calls run(lane, size, element) for the rows of a block that lie side by side.
-  template <class Run>
-  void each_run(int64_t first, int64_t count, const Run& run) const {
-    for (int64_t k = 0; k < count;) {
-      const int64_t size = std::min(count - k, call_.inner - (first + k) % call_.inner);
-      run(k, size, offset(first + k));
-      k += size;
-    }
-  }
-
-  void load_abreast(const Side<T>& side, int64_t first, int64_t count, T* rows, T* lanes) const {
-    const int64_t classes = call_.classes;
-    if (call_.inner == 1) {
-      const char* const from = side.data + first * classes * side.size;
-      const T* source = reinterpret_cast<const T*>(from);
-      if (side.dtype != dtype_of<T>()) {
-        ops_.load(side.dtype, from, rows, count * classes);
-        source = rows;
-      }
-      row_ops_.abreast(source, count, classes, lanes);
-      return;
-    }
-    if (count < kW) std::fill(lanes, lanes + classes * kW, T(0));
-    each_run(first, count, [&](int64_t k, int64_t size, int64_t element) {
-      for (int64_t c = 0; c < classes; ++c)
-        ops_.load(side.dtype, side.data + (element + c * call_.inner) * side.size,
-                  lanes + c * kW + k, size);
-    });
-  }
-
-  void store_abreast(int64_t first, int64_t count, const T* lanes, T* rows) const {
-    const int64_t classes = call_.classes, size = prediction_.size;
-    if (call_.inner == 1) {
-      row_ops_.apart(lanes, count, classes, rows);
-      ops_.store(prediction_.dtype, rows, gradient_ + first * classes * size, count * classes,
-                 stream_);
-      return;
-    }
-    each_run(first, count, [&](int64_t k, int64_t run, int64_t element) {
-      for (int64_t c = 0; c < classes; ++c)
-        ops_.store(prediction_.dtype, lanes + c * kW + k,
-                   gradient_ + (element + c * call_.inner) * size, run, false);
-    });
-  }
-
   // Fills in what makes shares of a block, and its exponentials.
   void share_abreast(Row kind, const T* x, const void* ahead, T* exps, RowShares<T>* shares) const {
     const int64_t size = call_.classes * kW;
@@ -771,7 +641,7 @@ class Walk {
       std::fill(lanes, lanes + size, T(0));
       for (int64_t k = 0; k < kW; ++k) lanes[tasks.label[k] * kW + k] = T(1);
     } else {
-      load_abreast(label_, first, count, rows, lanes);
+      abreast_.load(label_, first, count, rows, lanes);
     }
     if (call_.label_smoothing != 0 || class_weight_)
       row_ops_.smooth(lanes, size, T(1 - call_.label_smoothing),
@@ -792,7 +662,7 @@ class Walk {
     first_largest_abreast(prediction, predicted);
     std::copy(tasks.label, tasks.label + kW, expected);
     if (!sparse_) {
-      load_abreast(label_, first, count, rows, label);
+      abreast_.load(label_, first, count, rows, label);
       first_largest_abreast(label, expected);
     }
     for (int64_t k = 0; k < kW; ++k) hits[k] = predicted[k] == expected[k];
@@ -817,15 +687,13 @@ class Walk {
     for (int64_t first = begin; first < end; first += kW) {
       const int64_t count = std::min(kW, end - first);
       read_tasks(first, count, &tasks);
-      load_abreast(prediction_, first, count, rows, prediction);
+      abreast_.load(prediction_, first, count, rows, prediction);
       if (hit_) hits_abreast(first, count, tasks, prediction, rows, label, hits);
       if (softens(prediction_)) {
         std::copy(prediction, prediction + size, gradient);
         soften(prediction_, gradient, size, prediction, caps ? slope : nullptr);
       }
-      const char* const ahead =
-          call_.inner == 1 ? prediction_.data + (first + kW) * call_.classes * prediction_.size
-                           : reinterpret_cast<const char*>(prediction);
+      const void* const ahead = abreast_.next(prediction_, first, prediction);
       share_abreast(loops_.prediction, prediction, ahead, exps, &state.prediction);
       Lanes<T> value, log_sum_exp;
       for (int64_t k = 0; k < kW; ++k)
@@ -856,7 +724,7 @@ class Walk {
         for (int64_t k = 0; k < count; ++k)
           if (tasks.skipped[k])
             for (int64_t c = 0; c < call_.classes; ++c) gradient[c * kW + k] = T(0);
-      store_abreast(first, count, gradient, rows);
+      abreast_.store(first, count, gradient, rows, prediction_.dtype, gradient_, stream_);
     }
     return std::accumulate(total, total + kW, 0.0);
   }
@@ -935,6 +803,7 @@ class Walk {
   void (*const join_two_)(const double*, double*);
   const int64_t rows_;
   const bool sparse_, picks_;
+  const Abreast<T> abreast_;
   const Side<T> prediction_, label_;
   const T* const class_weight_;
   Pattern<T> weight_;
@@ -984,6 +853,9 @@ const Loss* check(const fastloss_rowwise& call) {
 }
 
 }  // namespace
+
+const LossEntry* find_rowwise(const char* name) { return find_loss(kLosses, name); }
+
 }  // namespace fastloss
 
 int fastloss_rowwise_forward(const fastloss_rowwise* call, void* loss, void* gradient,

@@ -245,15 +245,14 @@ bool scalar_probe(const char* function, bool is_double, const void* x, const voi
 
 extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
+extern const OverlapOps<float> kOverlapOpsFloat;
+extern const OverlapOps<double> kOverlapOpsDouble;
 extern const Isa kIsa;
 #define FASTLOSS_TEXT_(x) #x
 #define FASTLOSS_TEXT(x) FASTLOSS_TEXT_(x)
-const Isa kIsa = {FASTLOSS_TEXT(FASTLOSS_ISA),
-                  kOps<float>,
-                  kOps<double>,
-                  &kRowOpsFloat,
-                  &kRowOpsDouble,
-                  scalar_probe};
+const Isa kIsa = {
+    FASTLOSS_TEXT(FASTLOSS_ISA), kOps<float>,        kOps<double>, &kRowOpsFloat, &kRowOpsDouble,
+    &kOverlapOpsFloat,           &kOverlapOpsDouble, scalar_probe};
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -123,6 +123,10 @@ const Entry* find_loss(const Entry (&losses)[kCount], const char* name) {
   return nullptr;
 }
 
+// Of the other patterns, or null.
+const LossEntry* find_elementwise(const char* name);
+const LossEntry* find_rowwise(const char* name);
+
 // "huber(delta) ..."
 template <class Entry, size_t kCount>
 std::string names_of(const Entry (&losses)[kCount]) {

@@ -43,7 +43,8 @@ class Elementwise : public LossAttributes {
     return next;
   }
 
-  int forward(const Inputs& inputs, void* loss, void* gradient) const {
+  int64_t terms() const { return 0; }
+  int forward(const Inputs& inputs, void* loss, void* gradient, void*) const {
     return fastloss_elementwise_forward(&inputs.call, loss, gradient);
   }
   int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
@@ -70,8 +71,8 @@ class Elementwise : public LossAttributes {
 }  // namespace
 
 void register_elementwise() {
-  register_pattern<Elementwise>("FastlossElementwise", "column_weight: M * W", leading_shape,
-                                [](Op&) {});
+  register_pattern<Elementwise>("FastlossElementwise", "column_weight: M * W", nullptr,
+                                leading_shape, [](Op&) {});
 }
 
 }  // namespace fastloss

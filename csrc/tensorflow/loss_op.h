@@ -63,8 +63,9 @@ inline void check_call(int result) {
 }
 
 // A pattern has Pattern(const Attributes&, bool per_row), Inputs with y_true, y_pred, shape and
-// rows, read(run, &inputs) -> how many inputs there were, forward(inputs, loss, gradient),
-// backward(inputs, upstream, gradient), in_place().
+// rows, read(run, &inputs) -> how many inputs there were, forward(inputs, loss, gradient, terms),
+// backward(inputs, upstream, gradient), in_place(). A scalar loss has the values of its terms() as
+// its last output, where there are any.
 template <class Pattern>
 class ForwardRows : public Pattern {
  public:
@@ -73,9 +74,16 @@ class ForwardRows : public Pattern {
     typename Pattern::Inputs inputs;
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), inputs.rows);
-    check_call(this->forward(inputs, loss, nullptr));
+    check_call(this->forward(inputs, loss, nullptr, nullptr));
   }
 };
+
+template <class Pattern>
+void* terms_output(const Pattern& pattern, const Run& run, int index,
+                   const typename Pattern::Inputs& inputs) {
+  if (!pattern.terms()) return nullptr;
+  return run.output(index, accumulation_type(inputs.call.y_pred_dtype), {pattern.terms()});
+}
 
 template <class Pattern>
 class Forward : public Pattern {
@@ -85,7 +93,7 @@ class Forward : public Pattern {
     typename Pattern::Inputs inputs;
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
-    check_call(this->forward(inputs, loss, nullptr));
+    check_call(this->forward(inputs, loss, nullptr, terms_output(*this, run, 1, inputs)));
   }
 };
 
@@ -107,7 +115,7 @@ class ForwardWithGradient : public Pattern {
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
     void* const gradient = gradient_output(*this, run, 1, &inputs, &forwards_);
-    check_call(this->forward(inputs, loss, gradient));
+    check_call(this->forward(inputs, loss, gradient, terms_output(*this, run, 2, inputs)));
   }
 
  private:
@@ -168,10 +176,10 @@ void unknown_shape(TF_ShapeInferenceContext* context, TF_Status* status);
 Op loss_op(const std::string& name, const char* second);
 
 // Defines and registers the ops of a pattern, "Fastloss<name>..."; `extend` adds what only this
-// pattern has.
+// pattern has, and `terms` is the specification of that output, or null.
 template <class Pattern, class Extend>
-void register_pattern(const std::string& name, const char* second, TF_ShapeFunction rows_shape,
-                      const Extend& extend) {
+void register_pattern(const std::string& name, const char* second, const char* terms,
+                      TF_ShapeFunction rows_shape, const Extend& extend) {
   const auto define = [&](const char* suffix) {
     Op op = loss_op(name + suffix, second);
     extend(op);
@@ -179,8 +187,13 @@ void register_pattern(const std::string& name, const char* second, TF_ShapeFunct
     return op;
   };
   define("Rows").output("value: A").define(rows_shape);
-  define("").output("value: A").define(scalar_shape);
-  define("WithGradient").output("value: A").output("gradient: T").define(scalar_and_gradient_shape);
+  const auto scalar = [&](const char* suffix) { return define(suffix).output("value: A"); };
+  const auto finish = [&](Op op, TF_ShapeFunction shape) {
+    if (terms) op.output(terms);
+    op.define(shape);
+  };
+  finish(scalar(""), scalar_shape);
+  finish(scalar("WithGradient").output("gradient: T"), scalar_and_gradient_shape);
   define("Gradient").input("upstream: A").output("gradient: T").define(second_input_shape);
   define("Record")
       .input("value: A")

@@ -4,17 +4,22 @@ from fastloss.ops import gradients
 from fastloss.ops.elementwise import LABEL_DTYPES, elementwise
 from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
 from fastloss.ops.linear import Head, linear_rows, linear_sum
+from fastloss.ops.overlap import Companion, OverlapOptions, overlap, overlap_sum
 from fastloss.ops.rowwise import Options, rowwise, rowwise_metrics
 
 __all__ = [
     "LABEL_DTYPES",
+    "Companion",
     "Head",
     "LoadError",
     "Options",
+    "OverlapOptions",
     "backend",
     "elementwise",
     "linear_rows",
     "linear_sum",
+    "overlap",
+    "overlap_sum",
     "rowwise",
     "rowwise_metrics",
     "runs_reference",

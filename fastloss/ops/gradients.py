@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
 import tensorflow as tf
@@ -125,6 +126,55 @@ class _Rowwise(_Call):
         return self._gradient(ops().fastloss_rowwise_gradient, upstream)
 
 
+class _Overlap(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = (
+        *("kept", "class_axis", "activation", "sparse", "squared", "include_background"),
+        *("ignores", "ignore_class", "factor", "companions", "companion_factors"),
+        *("companion_parameters", "companion_counts"),
+    )
+
+    def _companions(self) -> list[reference.Companion]:
+        parameters = iter(self.numbers("companion_parameters"))
+        counts = self.op.get_attr("companion_counts")
+        return [
+            reference.Companion(loss, tuple(islice(parameters, count)), factor)
+            for loss, count, factor in zip(
+                self.text("companions").split(),
+                counts,
+                self.numbers("companion_factors"),
+                strict=True,
+            )
+        ]
+
+    def reference(self) -> tf.Tensor:
+        attribute = self.op.get_attr
+        options = reference.OverlapOptions(
+            activation=self.text("activation"),
+            sparse=bool(attribute("sparse")),
+            squared=bool(attribute("squared")),
+            include_background=bool(attribute("include_background")),
+            ignore_class=attribute("ignore_class") if attribute("ignores") else None,
+        )
+        start = (self.text("loss"), self.numbers("parameters"))
+        end = (
+            options,
+            tuple(attribute("kept")),
+            attribute("class_axis"),
+            self.text("reduction"),
+            attribute("replicas"),
+        )
+        companions = self._companions()
+        if not companions:
+            inputs = (self.y_true, self.y_pred, self.weight, self.second_weight)
+            return reference.overlap(*start, *inputs, *end)
+        (factor,) = self.numbers("factor")
+        plain = (self.y_true, self.y_pred, self.second_weight)
+        return reference.overlap_sum(*start, factor, companions, *plain, *end)[0]
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        return self._gradient(ops().fastloss_overlap_gradient, upstream)
+
+
 def _needed(op: Any) -> list[bool]:
     """Which inputs need a gradient: an eager op says it, a graph prunes what is not used."""
     skipped = getattr(op, "skip_input_indices", None) or ()
@@ -165,7 +215,8 @@ def _differentiate(
     return [next(gradients) if tensor.dtype.is_floating else None for tensor in inputs]
 
 
-def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
+# The values of terms come out of an op for looking at; they carry no gradient.
+def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor, *_: Any) -> list[Gradient]:
     needed = _needed(op)
     gradients = _others(kind, op, needed, upstream)
     if needed[1]:
@@ -174,7 +225,7 @@ def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
 
 
 def _with_gradient(
-    kind: type[_Call], op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor
+    kind: type[_Call], op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor, *_: Any
 ) -> list[Gradient]:
     needed = _needed(op)
     gradients: list[Gradient] = [None] * len(needed)
@@ -224,6 +275,7 @@ def register() -> None:
     """Tell TensorFlow the gradients of the ops."""
     kinds: dict[str, type[_Call]] = {
         "FastlossElementwise": _Elementwise,
+        "FastlossOverlap": _Overlap,
         "FastlossRowwise": _Rowwise,
     }
     for op, kind in kinds.items():

@@ -1,0 +1,126 @@
+// Compiled once per instruction set, under the rules of tile.cpp.
+#include "overlap_tile.h"
+
+#include "../losses/scalar.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+namespace {
+
+constexpr int64_t kWidth = kRowLanes;
+
+template <class T>
+void sigmoid_of(const T* __restrict x, int64_t count, T* __restrict p) {
+  for (int64_t i = 0; i < (count & -kWidth); ++i) p[i] = sigmoid(x[i]);
+}
+
+template <class T>
+void softmax(const T* __restrict exps, int64_t count, const Lanes<T>& factor, T* __restrict p) {
+  for (int64_t i = 0; i < count; i += kWidth)
+    for (int64_t k = 0; k < kWidth; ++k) p[i + k] = exps[i + k] * factor.lane[k];
+}
+
+template <bool kLabels, bool kSquared, class T>
+void collect_block(const T* __restrict label, const T* __restrict p, int64_t period,
+                   int64_t repeats, T* __restrict sums) {
+  constexpr int64_t kLine = 64 / int64_t(sizeof(T)), kAhead = 32 * kLine;
+  // Down the repeats, so that the sums stay in registers.
+  for (int64_t column = 0; column < period; column += kWidth) {
+    Lanes<T> some[3];
+    for (int64_t sum = 0; sum < 3; ++sum)
+      for (int64_t k = 0; k < kWidth; ++k) some[sum].lane[k] = sums[sum * period + column + k];
+    for (int64_t i = column; i < repeats * period; i += period) {
+      for (int64_t line = 0; line < kWidth; line += kLine) {
+        __builtin_prefetch(p + i + kAhead + line);
+        if constexpr (kLabels) __builtin_prefetch(label + i + kAhead + line);
+      }
+      for (int64_t k = 0; k < kWidth; ++k) {
+        const T x = p[i + k];
+        some[1].lane[k] += kSquared ? x * x : x;
+        if constexpr (kLabels) {
+          const T y = label[i + k];
+          some[0].lane[k] += y * x;
+          some[2].lane[k] += kSquared ? y * y : y;
+        }
+      }
+    }
+    for (int64_t sum = kLabels ? 0 : 1; sum < (kLabels ? 3 : 2); ++sum)
+      for (int64_t k = 0; k < kWidth; ++k) sums[sum * period + column + k] = some[sum].lane[k];
+  }
+}
+
+template <class T>
+void collect(const T* label, const T* p, int64_t period, int64_t repeats, bool squared, T* sums) {
+  if (label)
+    squared ? collect_block<true, true>(label, p, period, repeats, sums)
+            : collect_block<true, false>(label, p, period, repeats, sums);
+  else
+    squared ? collect_block<false, true>(label, p, period, repeats, sums)
+            : collect_block<false, false>(label, p, period, repeats, sums);
+}
+
+template <bool kLabels, bool kSquared, class T>
+void slope_block(const T* __restrict label, const T* __restrict p, int64_t period, int64_t repeats,
+                 const T* __restrict by_intersection, const T* __restrict by_prediction,
+                 T* __restrict gradient) {
+  for (int64_t begin = 0; begin < repeats * period; begin += period)
+    for (int64_t i = 0; i < (period & -kWidth); ++i) {
+      T slope = by_prediction[i];
+      if constexpr (kSquared) slope *= T(2) * p[begin + i];
+      if constexpr (kLabels) slope += by_intersection[i] * label[begin + i];
+      gradient[begin + i] = slope;
+    }
+}
+
+template <class T>
+void slopes(const T* label, const T* p, int64_t period, int64_t repeats, const T* by_intersection,
+            const T* by_prediction, bool squared, T* gradient) {
+  if (label)
+    squared ? slope_block<true, true>(label, p, period, repeats, by_intersection, by_prediction,
+                                      gradient)
+            : slope_block<true, false>(label, p, period, repeats, by_intersection, by_prediction,
+                                       gradient);
+  else
+    squared ? slope_block<false, true>(label, p, period, repeats, by_intersection, by_prediction,
+                                       gradient)
+            : slope_block<false, false>(label, p, period, repeats, by_intersection, by_prediction,
+                                        gradient);
+}
+
+template <class T>
+void through_sigmoid(const T* __restrict p, int64_t count, T* __restrict gradient) {
+  for (int64_t i = 0; i < (count & -kWidth); ++i) gradient[i] *= p[i] * (T(1) - p[i]);
+}
+
+template <class T>
+void through_softmax(const T* __restrict p, int64_t count, const Lanes<T>& extra,
+                     T* __restrict gradient) {
+  Lanes<T> rest;
+  for (int64_t k = 0; k < kWidth; ++k) rest.lane[k] = extra.lane[k];
+  for (int64_t i = 0; i < count; i += kWidth)
+    for (int64_t k = 0; k < kWidth; ++k) rest.lane[k] -= p[i + k] * gradient[i + k];
+  for (int64_t i = 0; i < count; i += kWidth)
+    for (int64_t k = 0; k < kWidth; ++k)
+      gradient[i + k] = p[i + k] * (gradient[i + k] + rest.lane[k]);
+}
+
+template <class T>
+void add(const T* __restrict x, int64_t count, T* __restrict in_out) {
+  for (int64_t i = 0; i < (count & -kWidth); ++i) in_out[i] += x[i];
+}
+
+template <class T>
+constexpr OverlapOps<T> overlap_ops() {
+  return {sigmoid_of<T>,      softmax<T>,         collect<T>, slopes<T>,
+          through_sigmoid<T>, through_softmax<T>, add<T>};
+}
+
+}  // namespace
+
+extern const OverlapOps<float> kOverlapOpsFloat;
+extern const OverlapOps<double> kOverlapOpsDouble;
+const OverlapOps<float> kOverlapOpsFloat = overlap_ops<float>();
+const OverlapOps<double> kOverlapOpsDouble = overlap_ops<double>();
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss

@@ -1,0 +1,32 @@
+// What the overlap driver asks of an instruction set: loops over a block that repeats with a
+// period, a multiple of kRowLanes, within which each element keeps its class. All counts are whole
+// periods.
+#pragma once
+
+#include <cstdint>
+
+#include "row_tile.h"
+
+namespace fastloss {
+
+template <class T>
+struct OverlapOps {
+  void (*sigmoid)(const T* x, int64_t count, T* p);
+  // p = exps * factor, with a factor per row; rows abreast.
+  void (*softmax)(const T* exps, int64_t count, const Lanes<T>& factor, T* p);
+  // sums = {label * p, p, label} added up for each element of a period, one after the other;
+  // squares of the last two if `squared`. A null label adds to the middle one alone.
+  void (*collect)(const T* label, const T* p, int64_t period, int64_t repeats, bool squared,
+                  T* sums);
+  // gradient = by_intersection * label + by_prediction, times 2 p if `squared`; the slopes are
+  // given for each element of a period.
+  void (*slopes)(const T* label, const T* p, int64_t period, int64_t repeats,
+                 const T* by_intersection, const T* by_prediction, bool squared, T* gradient);
+  // By p, to by what the activation was taken of. For softmax, whose rows are abreast, `extra` is
+  // added to the slope of all classes of a row.
+  void (*through_sigmoid)(const T* p, int64_t count, T* gradient);
+  void (*through_softmax)(const T* p, int64_t count, const Lanes<T>& extra, T* gradient);
+  void (*add)(const T* x, int64_t count, T* in_out);
+};
+
+}  // namespace fastloss

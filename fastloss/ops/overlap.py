@@ -1,0 +1,213 @@
+"""One call for every overlap loss, through the kernels or the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fastloss import reference
+from fastloss.ops.context import is_recorded
+from fastloss.ops.library import float64_bits, ops, runs_reference
+from fastloss.reference import Companion, OverlapOptions
+
+
+def overlap(
+    loss: str,
+    parameters: Sequence[float],
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    weight: tf.Tensor | None,
+    class_weight: tf.Tensor | None,
+    options: OverlapOptions,
+    kept: tuple[int, ...],
+    class_axis: int,
+    reduction: str,
+    replicas: int,
+) -> tf.Tensor:
+    """A loss of region sums, reduced.
+
+    Args:
+        loss: A name of `csrc/losses/overlap.h`, as "dice".
+        parameters: Its parameters in the order of that file, a tuple.
+        y_true: Labels of y_pred's shape; if sparse, classes, of y_pred's shape without
+            `class_axis`.
+        y_pred: Predictions; float16, bfloat16, float32 or float64.
+        weight: One weight per group, broadcastable to the kept dimensions, of the accumulation
+            dtype: float64 for float64 predictions, else float32. Or None.
+        class_weight: `(classes,)`, of the accumulation dtype. Or None.
+        options: How the sums are taken.
+        kept: The dimensions of y_pred that are not summed over, in order. With classes these are
+            the first one, the classes, both, or none; without, a run at the front and one more.
+        class_axis: The dimension of the classes, from 0 to rank - 1; -1 if they play no role.
+        reduction: "none" (one loss per group), "sum", "mean" or "mean_with_sample_weight".
+        replicas: Divides the two means.
+
+    Returns:
+        The loss in the accumulation dtype: the kept dimensions for "none", where the classes are
+        one less without background; else a scalar.
+    """
+    if runs_reference():
+        return reference.overlap(
+            loss,
+            parameters,
+            y_true,
+            y_pred,
+            weight,
+            class_weight,
+            options,
+            kept,
+            class_axis,
+            reduction,
+            replicas,
+        )
+    inputs = _inputs(y_true, y_pred, weight, class_weight)
+    attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
+    if reduction == "none":
+        rows = ops().fastloss_overlap_rows(*inputs, A=_accumulation(y_pred), **attributes)
+        return _with_shape(rows, y_pred, options, kept, class_axis)
+    return _scalar(inputs, attributes)[0]
+
+
+def overlap_sum(
+    loss: str,
+    parameters: Sequence[float],
+    factor: float,
+    companions: Sequence[Companion],
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    class_weight: tf.Tensor | None,
+    options: OverlapOptions,
+    kept: tuple[int, ...],
+    class_axis: int,
+    reduction: str,
+    replicas: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """An overlap loss and losses of each element or position, added up in the same walks.
+
+    Args:
+        loss: The overlap loss, as for `overlap`.
+        parameters: Its parameters.
+        factor: What it counts for.
+        companions: Elementwise losses of the same y_true and y_pred; after a softmax rowwise ones
+            from logits, of integer labels if sparse.
+        y_true: Labels, as for `overlap`.
+        y_pred: Predictions.
+        class_weight: Weights of the classes in the overlap loss, or None.
+        options: How its sums are taken.
+        kept: The dimensions that they keep.
+        class_axis: The dimension of the classes, or -1.
+        reduction: "sum" or "mean", of each; positions that are ignored do not count.
+        replicas: Divides the mean.
+
+    Returns:
+        The sum of all, and the value of each without its factor, `(1 + companions,)`, which
+        carries no gradient.
+    """
+    if runs_reference():
+        return reference.overlap_sum(
+            loss,
+            parameters,
+            factor,
+            companions,
+            y_true,
+            y_pred,
+            class_weight,
+            options,
+            kept,
+            class_axis,
+            reduction,
+            replicas,
+        )
+    attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
+    attributes |= {
+        "factor": float64_bits((factor,)),
+        "companions": " ".join(companion.loss for companion in companions),
+        "companion_factors": float64_bits(tuple(companion.factor for companion in companions)),
+        "companion_parameters": float64_bits(
+            tuple(number for companion in companions for number in companion.parameters)
+        ),
+        "companion_counts": [len(companion.parameters) for companion in companions],
+    }
+    value, terms = _scalar(_inputs(y_true, y_pred, None, class_weight), attributes)
+    return value, tf.stop_gradient(terms)
+
+
+_Inputs = tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]
+
+
+def _scalar(inputs: _Inputs, attributes: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    kernels = ops()
+    y_pred = inputs[1]
+    accumulation = _accumulation(y_pred)
+    # As for the elementwise losses: a float16 gradient is made after the loss scale.
+    if y_pred.dtype == tf.float16 or not is_recorded(y_pred):
+        return kernels.fastloss_overlap(*inputs, A=accumulation, **attributes)
+    value, gradient, terms = kernels.fastloss_overlap_with_gradient(
+        *inputs, A=accumulation, **attributes
+    )
+    if tf.executing_eagerly():
+        value = kernels.fastloss_overlap_record(*inputs, value, gradient, **attributes)
+    return value, terms
+
+
+def _accumulation(y_pred: tf.Tensor) -> tf.DType:
+    return tf.float64 if y_pred.dtype == tf.float64 else tf.float32
+
+
+def _inputs(
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    weight: tf.Tensor | None,
+    class_weight: tf.Tensor | None,
+) -> _Inputs:
+    return (
+        y_true,
+        y_pred,
+        [] if weight is None else [weight],
+        [] if class_weight is None else [class_weight],
+    )
+
+
+def _attributes(
+    loss: str,
+    parameters: Sequence[float],
+    options: OverlapOptions,
+    kept: tuple[int, ...],
+    class_axis: int,
+    reduction: str,
+    replicas: int,
+) -> dict[str, Any]:
+    return {
+        "loss": loss,
+        "parameters": float64_bits(parameters),
+        "reduction": reduction,
+        "kept": list(kept),
+        "class_axis": class_axis,
+        "activation": options.activation,
+        "sparse": int(options.sparse),
+        "factor": float64_bits((1.0,)),
+        "replicas": replicas,
+        "squared": int(options.squared),
+        "include_background": int(options.include_background),
+        "ignores": int(options.ignore_class is not None),
+        "ignore_class": options.ignore_class or 0,
+    }
+
+
+def _with_shape(
+    rows: tf.Tensor,
+    y_pred: tf.Tensor,
+    options: OverlapOptions,
+    kept: tuple[int, ...],
+    class_axis: int,
+) -> tf.Tensor:
+    """Rows with the shape that is known while tracing: an op's shape function sees no `kept`."""
+    if not tf.executing_eagerly():
+        shape = [y_pred.shape[dim] for dim in kept]
+        if not options.include_background and class_axis in kept:
+            index = kept.index(class_axis)
+            shape[index] = None if shape[index] is None else max(shape[index] - 1, 0)
+        rows.set_shape(shape)
+    return rows
