@@ -28,6 +28,8 @@ from fastloss.losses.classification import (
     hinge,
     squared_hinge,
 )
+from fastloss.losses.dice import Dice, LogCoshDice, dice, log_cosh_dice
+from fastloss.losses.dice_generalized import GeneralizedDice, generalized_dice
 from fastloss.losses.distribution import (
     KLD,
     JensenShannonDivergence,
@@ -39,7 +41,9 @@ from fastloss.losses.distribution import (
     kullback_leibler_divergence,
     poisson,
 )
+from fastloss.losses.jaccard import Jaccard, jaccard
 from fastloss.losses.linear import linear_sparse_categorical_crossentropy
+from fastloss.losses.lovasz import LovaszHinge, LovaszSoftmax, lovasz_hinge, lovasz_softmax
 from fastloss.losses.multiclass_hinge import (
     CategoricalHinge,
     SparseCategoricalHinge,
@@ -75,6 +79,7 @@ from fastloss.losses.regression import (
 )
 from fastloss.losses.rowwise import RowMetrics
 from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
+from fastloss.losses.tversky import FocalTversky, Tversky, focal_tversky, tversky
 
 __all__ = [
     "BCE",
@@ -90,11 +95,18 @@ __all__ = [
     "CategoricalGeneralizedCrossEntropy",
     "CategoricalHinge",
     "CosineSimilarity",
+    "Dice",
+    "FocalTversky",
+    "GeneralizedDice",
     "Hinge",
     "Huber",
+    "Jaccard",
     "JensenShannonDivergence",
     "KLDivergence",
     "LogCosh",
+    "LogCoshDice",
+    "LovaszHinge",
+    "LovaszSoftmax",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
@@ -107,6 +119,7 @@ __all__ = [
     "SparseCategoricalFocalCrossentropy",
     "SparseCategoricalHinge",
     "SquaredHinge",
+    "Tversky",
     "bce",
     "binary_crossentropy",
     "binary_focal_crossentropy",
@@ -115,15 +128,22 @@ __all__ = [
     "categorical_generalized_cross_entropy",
     "categorical_hinge",
     "cosine_similarity",
+    "dice",
+    "focal_tversky",
+    "generalized_dice",
     "hinge",
     "huber",
+    "jaccard",
     "jensen_shannon_divergence",
     "kl_divergence",
     "kld",
     "kullback_leibler_divergence",
     "linear_sparse_categorical_crossentropy",
     "log_cosh",
+    "log_cosh_dice",
     "logcosh",
+    "lovasz_hinge",
+    "lovasz_softmax",
     "mae",
     "mape",
     "mean_absolute_error",
@@ -139,4 +159,5 @@ __all__ = [
     "sparse_categorical_focal_crossentropy",
     "sparse_categorical_hinge",
     "squared_hinge",
+    "tversky",
 ]

@@ -187,19 +187,28 @@ class Rowwise(NamedTuple):
         return y_true, y_pred
 
     def _class_weight(self, y_pred: Tensor) -> Tensor | None:
-        if self.class_weights is None:
-            return None
-        weight = in_dtype("class_weights", self.class_weights, accumulation(y_pred))
-        classes = y_pred.shape[self.axis]
-        if not weight.shape.is_compatible_with([classes]):
-            raise ValueError(
-                f"class_weights has shape {tuple(weight.shape)}; expected one weight for each of "
-                f"the {'' if classes is None else f'{classes} '}classes of y_pred"
-            )
-        return weight
+        return class_weight(self.class_weights, y_pred, self.axis)
 
 
-def class_axis(axis: int, rank: int) -> int:
+def class_weight(class_weights: TensorLike, y_pred: Tensor, axis: int) -> Tensor | None:
+    """The weights of the classes in the accumulation dtype.
+
+    Raises:
+        ValueError: If there is not one for each class.
+    """
+    if class_weights is None:
+        return None
+    weight = in_dtype("class_weights", class_weights, accumulation(y_pred))
+    classes = y_pred.shape[axis]
+    if not weight.shape.is_compatible_with([classes]):
+        raise ValueError(
+            f"class_weights has shape {tuple(weight.shape)}; expected one weight for each of "
+            f"the {'' if classes is None else f'{classes} '}classes of y_pred"
+        )
+    return weight
+
+
+def class_axis(axis: int, rank: int, argument: str = "axis") -> int:
     """The axis of the classes, from 0 to rank - 1.
 
     Raises:
@@ -207,6 +216,7 @@ def class_axis(axis: int, rank: int) -> int:
     """
     if not -rank <= axis < rank:
         raise ValueError(
-            f"axis is {axis}, but y_pred has {rank} dimensions; expected {-rank} to {rank - 1}"
+            f"{argument} is {axis}, but y_pred has {rank} dimensions; expected {-rank} to "
+            f"{rank - 1}"
         )
     return axis % rank

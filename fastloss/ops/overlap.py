@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def overlap(
         class_weight: `(classes,)`, of the accumulation dtype. Or None.
         options: How the sums are taken.
         kept: The dimensions of y_pred that are not summed over, in order. With classes these are
-            the first one, the classes, both, or none; without, a run at the front and one more.
+            the first one, the classes, both, or none.
         class_axis: The dimension of the classes, from 0 to rank - 1; -1 if they play no role.
         reduction: "none" (one loss per group), "sum", "mean" or "mean_with_sample_weight".
         replicas: Divides the two means.
@@ -62,6 +63,8 @@ def overlap(
             reduction,
             replicas,
         )
+    if class_axis < 0 and not _walkable(kept, y_pred.shape):
+        y_true, y_pred, kept = _with_groups_first(kept, y_true, y_pred)
     inputs = _inputs(y_true, y_pred, weight, class_weight)
     attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
     if reduction == "none":
@@ -150,6 +153,27 @@ def _scalar(inputs: _Inputs, attributes: dict[str, Any]) -> tuple[tf.Tensor, tf.
     if tf.executing_eagerly():
         value = kernels.fastloss_overlap_record(*inputs, value, gradient, **attributes)
     return value, terms
+
+
+# More groups side by side outgrow the cache.
+_MOST_SIDE_BY_SIDE = 4096
+
+
+def _walkable(kept: tuple[int, ...], shape: tf.TensorShape) -> bool:
+    """Whether the groups are a run at the front, and perhaps one more that is not too wide."""
+    starts = [dim for dim in kept if dim - 1 not in kept]
+    later = [dim for dim in starts if dim > 0]
+    if len(later) > 1:
+        return False
+    sizes = [shape[dim] for dim in kept if later and dim >= later[0]]
+    return all(size is not None for size in sizes) and math.prod(sizes) <= _MOST_SIDE_BY_SIDE
+
+
+def _with_groups_first(
+    kept: tuple[int, ...], y_true: tf.Tensor, y_pred: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tuple[int, ...]]:
+    order = [*kept, *(dim for dim in range(len(y_pred.shape)) if dim not in kept)]
+    return tf.transpose(y_true, order), tf.transpose(y_pred, order), tuple(range(len(kept)))
 
 
 def _accumulation(y_pred: tf.Tensor) -> tf.DType:

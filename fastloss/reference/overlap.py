@@ -1,0 +1,228 @@
+"""The overlap losses: each compares the sums over two regions, what is labelled and predicted.
+
+The names and the order of the parameters are those of `csrc/losses/overlap.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+Tensor: TypeAlias = tf.Tensor
+
+
+class OverlapOptions(NamedTuple):
+    """What is summed.
+
+    Attributes:
+        activation: "none", "sigmoid" or "softmax", of y_pred.
+        sparse: Whether y_true holds class numbers, in y_pred's shape without the class axis.
+        squared: Whether the two regions, not their intersection, are sums of squares.
+        include_background: Whether class 0 takes part; the softmax sees it in any case.
+        ignore_class: Positions with this label count nothing; of dense labels, those whose labels
+            outside this class are all 0.
+    """
+
+    activation: str = "none"
+    sparse: bool = False
+    squared: bool = False
+    include_background: bool = True
+    ignore_class: int | None = None
+
+
+class Sums(NamedTuple):
+    """Of each group: sum(t p), sum(p) and sum(t), or with `squared` sum(p^2) and sum(t^2)."""
+
+    intersection: Tensor
+    predicted: Tensor
+    labelled: Tensor
+
+
+def dice(sums: Sums, smooth_numerator: float, smooth_denominator: float) -> Tensor:
+    both = sums.predicted + sums.labelled
+    return 1 - (2 * sums.intersection + smooth_numerator) / (both + smooth_denominator)
+
+
+def tversky(
+    sums: Sums, alpha: float, beta: float, smooth_numerator: float, smooth_denominator: float
+) -> Tensor:
+    missed = sums.labelled - sums.intersection
+    wrong = sums.predicted - sums.intersection
+    whole = sums.intersection + alpha * missed + beta * wrong
+    return 1 - (sums.intersection + smooth_numerator) / (whole + smooth_denominator)
+
+
+def jaccard(sums: Sums, smooth_numerator: float, smooth_denominator: float) -> Tensor:
+    union = sums.predicted + sums.labelled - sums.intersection
+    return 1 - (sums.intersection + smooth_numerator) / (union + smooth_denominator)
+
+
+def focal_tversky(
+    sums: Sums,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    smooth_numerator: float,
+    smooth_denominator: float,
+) -> Tensor:
+    loss = tversky(sums, alpha, beta, smooth_numerator, smooth_denominator)
+    # The slope at 0 may be infinite, and is taken as 0: nothing is left to learn.
+    done = loss <= 0
+    power = tf.pow(tf.where(done, tf.ones_like(loss), loss), gamma)
+    return tf.where(done, tf.zeros_like(loss) ** gamma, power)
+
+
+def log_cosh_dice(sums: Sums, smooth_numerator: float, smooth_denominator: float) -> Tensor:
+    loss = dice(sums, smooth_numerator, smooth_denominator)
+    # Near 0 the second form is the difference of two numbers near log(2).
+    near = tf.abs(loss) < 1
+    zero = tf.zeros_like(loss)
+    small, large = tf.where(near, loss, zero), tf.where(near, zero, tf.abs(loss))
+    return tf.where(
+        near,
+        tf.math.log1p(2 * tf.square(tf.sinh(small / 2))),
+        large + tf.math.log1p(tf.exp(-2 * large)) - tf.math.log(tf.constant(2, loss.dtype)),
+    )
+
+
+def generalized_dice(
+    sums: Sums,
+    power: float,
+    smooth_numerator: float,
+    smooth_denominator: float,
+    class_weight: Tensor | None = None,
+) -> Tensor:
+    """Of sums with the classes in the last dimension, which it couples."""
+    absent = sums.labelled == 0
+    weight = tf.pow(tf.where(absent, tf.ones_like(sums.labelled), sums.labelled), -power)
+    present = tf.where(absent, tf.zeros_like(weight), weight)
+    largest = tf.reduce_max(present, axis=-1, keepdims=True)
+    # An absent class would have an infinite weight.
+    weight = tf.where(absent, tf.where(largest == 0, tf.ones_like(largest), largest), weight)
+    if class_weight is not None:
+        weight *= class_weight
+    hit = tf.reduce_sum(weight * sums.intersection, axis=-1)
+    both = tf.reduce_sum(weight * (sums.predicted + sums.labelled), axis=-1)
+    return 1 - (2 * hit + smooth_numerator) / (both + smooth_denominator)
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    loss.__name__: loss
+    for loss in (dice, tversky, jaccard, focal_tversky, log_cosh_dice, generalized_dice)
+}
+
+# Their value is one for all classes together, each with a weight of its own.
+COUPLED = frozenset({"generalized_dice"})
+
+
+class Regions(NamedTuple):
+    """Labels and predictions of one shape and dtype, ready for the sums."""
+
+    y_true: Tensor
+    y_pred: Tensor
+
+
+def activated(y_pred: Tensor, activation: str, class_axis: int) -> Tensor:
+    """Probabilities."""
+    if activation == "softmax":
+        return tf.nn.softmax(y_pred, axis=class_axis)
+    return tf.sigmoid(y_pred) if activation == "sigmoid" else y_pred
+
+
+def as_class(y_true: Tensor) -> Tensor:
+    """Class numbers, whatever dtype they came in."""
+    return y_true if y_true.dtype == tf.int64 else tf.cast(y_true, tf.int64)
+
+
+def counted_positions(y_true: Tensor, sparse: bool, ignore_class: int, class_axis: int) -> Tensor:
+    """Which positions count, with a 1 in place of the classes."""
+    if sparse:
+        return tf.expand_dims(as_class(y_true) != ignore_class, class_axis)
+    rank = len(y_true.shape)
+    others = tf.range(tf.shape(y_true, tf.int64)[class_axis]) != ignore_class
+    others = tf.reshape(others, [-1 if i == class_axis else 1 for i in range(rank)])
+    return tf.reduce_any(tf.cast(y_true, tf.bool) & others, axis=class_axis, keepdims=True)
+
+
+def one_hot(y_true: Tensor, y_pred: Tensor, class_axis: int) -> Regions:
+    """Class numbers as regions; a label that is no class makes its position NaN."""
+    classes = y_pred.shape[class_axis] or tf.shape(y_pred)[class_axis]
+    label = as_class(y_true)
+    known = (label >= 0) & (label < tf.cast(classes, tf.int64))
+    # It must not pass for a position without a label.
+    nan = tf.constant(float("nan"), y_pred.dtype)
+    poison = tf.expand_dims(tf.where(known, tf.ones([], y_pred.dtype), nan), class_axis)
+    rows = tf.one_hot(label, classes, axis=class_axis, dtype=y_pred.dtype)
+    return Regions(rows * poison, y_pred * poison)
+
+
+def _regions(y_true: Tensor, y_pred: Tensor, options: OverlapOptions, class_axis: int) -> Regions:
+    dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
+    y_pred = tf.cast(y_pred, dtype)
+    counted = None
+    if options.ignore_class is not None:
+        counted = counted_positions(y_true, options.sparse, options.ignore_class, class_axis)
+        # Selected before anything is computed, since NaN times 0 is NaN in its gradient.
+        y_pred = tf.where(counted, y_pred, tf.ones_like(y_pred))
+    if options.sparse:
+        if counted is not None:
+            y_true = tf.where(tf.squeeze(counted, class_axis), y_true, tf.zeros_like(y_true))
+        y_true, y_pred = one_hot(y_true, y_pred, class_axis)
+    else:
+        y_true = tf.cast(y_true, dtype)
+    y_pred = activated(y_pred, options.activation, class_axis)
+    if counted is not None:
+        y_true = tf.where(counted, y_true, tf.zeros_like(y_true))
+        y_pred = tf.where(counted, y_pred, tf.zeros_like(y_pred))
+    if not options.include_background:
+        foreground = (slice(None),) * class_axis + (slice(1, None),)
+        y_true, y_pred = y_true[foreground], y_pred[foreground]
+    return Regions(y_true, y_pred)
+
+
+def overlap(
+    loss: str,
+    parameters: Sequence[float],
+    y_true: Tensor,
+    y_pred: Tensor,
+    weight: Tensor | None,
+    class_weight: Tensor | None,
+    options: OverlapOptions,
+    kept: Sequence[int],
+    class_axis: int,
+    reduction: str,
+    replicas: int,
+) -> Tensor:
+    """The same as `fastloss.ops.overlap`, argument for argument."""
+    y_true, y_pred = _regions(y_true, y_pred, options, class_axis)
+    coupled = loss in COUPLED
+    apart = {*kept, class_axis} if coupled else {*kept}
+    axes = [axis for axis in range(len(y_pred.shape)) if axis not in apart]
+    size = tf.square if options.squared else tf.identity
+    sums = Sums(
+        tf.reduce_sum(y_true * y_pred, axes),
+        tf.reduce_sum(size(y_pred), axes),
+        tf.reduce_sum(size(y_true), axes),
+    )
+    if class_weight is not None and not options.include_background:
+        class_weight = class_weight[1:]
+    if coupled:
+        values = LOSSES[loss](sums, *parameters, class_weight)
+    else:
+        values = LOSSES[loss](sums, *parameters)
+        if class_weight is not None:
+            values *= class_weight
+    if weight is not None:
+        values *= weight
+    if reduction == "none":
+        return values
+    total = tf.reduce_sum(values)
+    if reduction == "sum":
+        return total
+    if reduction == "mean_with_sample_weight" and weight is not None:
+        divisor = tf.reduce_sum(weight)
+    else:
+        divisor = tf.cast(tf.size(values, tf.int64), values.dtype)
+    return tf.math.divide_no_nan(total, divisor) / replicas
