@@ -155,21 +155,39 @@ class _Overlap(_Call):
             include_background=bool(attribute("include_background")),
             ignore_class=attribute("ignore_class") if attribute("ignores") else None,
         )
-        start = (self.text("loss"), self.numbers("parameters"))
-        end = (
-            options,
-            tuple(attribute("kept")),
-            attribute("class_axis"),
-            self.text("reduction"),
-            attribute("replicas"),
-        )
+        loss, parameters = self.text("loss"), self.numbers("parameters")
+        kept, class_axis = tuple(attribute("kept")), attribute("class_axis")
+        reduction, replicas = self.text("reduction"), attribute("replicas")
         companions = self._companions()
         if not companions:
-            inputs = (self.y_true, self.y_pred, self.weight, self.second_weight)
-            return reference.overlap(*start, *inputs, *end)
+            return reference.overlap(
+                loss,
+                parameters,
+                self.y_true,
+                self.y_pred,
+                self.weight,
+                self.second_weight,
+                options,
+                kept,
+                class_axis,
+                reduction,
+                replicas,
+            )
         (factor,) = self.numbers("factor")
-        plain = (self.y_true, self.y_pred, self.second_weight)
-        return reference.overlap_sum(*start, factor, companions, *plain, *end)[0]
+        return reference.overlap_sum(
+            loss,
+            parameters,
+            factor,
+            companions,
+            self.y_true,
+            self.y_pred,
+            self.second_weight,
+            options,
+            kept,
+            class_axis,
+            reduction,
+            replicas,
+        )[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(ops().fastloss_overlap_gradient, upstream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ from fastloss.reference.elementwise import elementwise
 from fastloss.reference.overlap import OverlapOptions, overlap
 from fastloss.reference.rowwise import Options, rowwise
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class Companion(NamedTuple):
@@ -43,19 +43,48 @@ def overlap_sum(
     replicas: int,
 ) -> tuple[Tensor, Tensor]:
     """As `fastloss.ops.overlap_sum`."""
-    inputs = (y_true, y_pred, None, class_weight)
-    end = (options, kept, class_axis, reduction, replicas)
-    terms = [overlap(loss, parameters, *inputs, *end)]
+    terms = [
+        overlap(
+            loss,
+            parameters,
+            y_true,
+            y_pred,
+            None,
+            class_weight,
+            options,
+            kept,
+            class_axis,
+            reduction,
+            replicas,
+        )
+    ]
     for companion in companions:
-        start = (companion.loss, companion.parameters)
         if options.activation == "softmax":
-            rows = Options(ignore_class=options.ignore_class)
-            end = (None, None, rows, class_axis, reduction, replicas)
-            terms.append(rowwise(*start, y_true, y_pred, *end))
+            value = rowwise(
+                companion.loss,
+                companion.parameters,
+                y_true,
+                y_pred,
+                None,
+                None,
+                Options(ignore_class=options.ignore_class),
+                class_axis,
+                reduction,
+                replicas,
+            )
         else:
             # Every element as a row of its own.
-            elements = (y_true[..., tf.newaxis], y_pred[..., tf.newaxis])
-            terms.append(elementwise(*start, *elements, None, None, reduction, replicas))
+            value = elementwise(
+                companion.loss,
+                companion.parameters,
+                y_true[..., tf.newaxis],
+                y_pred[..., tf.newaxis],
+                None,
+                None,
+                reduction,
+                replicas,
+            )
+        terms.append(value)
     factors = [factor, *(companion.factor for companion in companions)]
     total = tf.add_n([factor * term for factor, term in zip(factors, terms, strict=True)])
     return total, tf.stop_gradient(tf.stack(terms))
