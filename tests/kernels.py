@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +37,27 @@ def accumulation(array: Array) -> type:
     return np.float64 if array.dtype == np.float64 else np.float32
 
 
+class Term(NamedTuple):
+    """A loss of a sum; `parameters` are those of `parameters_of` by default."""
+
+    loss: str
+    factor: float = 1.0
+    parameters: tuple[float, ...] | None = None
+
+
+def _terms(terms: Sequence[Term]) -> Any:
+    array = (core.Term * len(terms))()
+    for c_term, term in zip(array, terms, strict=True):
+        values = parameters_of(term.loss) if term.parameters is None else term.parameters
+        c_term.loss = term.loss.encode()
+        c_term.parameters = (ctypes.c_double * max(1, len(values)))(*values)
+        c_term.parameter_count = len(values)
+        c_term.factor = term.factor
+    return array
+
+
 def elementwise(
-    loss: str,
+    loss: str | Sequence[Term],
     y_true: Array,
     y_pred: Array,
     reduction: int = MEAN,
@@ -48,17 +67,20 @@ def elementwise(
     gradient: bool = True,
     in_place: bool = False,
     replicas: int = 1,
+    term_values: Array | None = None,
 ) -> tuple[Any, Array | None]:
-    """Loss and gradient of a matrix; `upstream` (ones by default) goes with the reduction NONE."""
+    """Loss and gradient of a matrix; `upstream` (ones by default) goes with the reduction NONE.
+
+    `loss` may be the terms of a sum; `term_values` is filled with the value of each.
+    """
     assert y_true.flags.c_contiguous
     assert y_pred.flags.c_contiguous
     rows, columns = y_pred.shape
-    values = parameters_of(loss) if parameters is None else parameters
     wide = accumulation(y_pred)
+    terms = [Term(loss, 1.0, parameters)] if isinstance(loss, str) else loss
     call = core.ElementwiseCall(
-        loss=loss.encode(),
-        parameters=(ctypes.c_double * max(1, len(values)))(*values),
-        parameter_count=len(values),
+        terms=_terms(terms),
+        term_count=len(terms),
         reduction=reduction,
         replicas=replicas,
         y_true_dtype=dtype_code(y_true),
@@ -77,7 +99,8 @@ def elementwise(
     at_once = gradient and reduction != NONE
     target = ctypes.c_void_p(slope.ctypes.data if at_once else None)
     pointer = ctypes.c_void_p(result.ctypes.data)
-    if library.fastloss_elementwise_forward(ctypes.byref(call), pointer, target):
+    each = _pointer(term_values)
+    if library.fastloss_elementwise_forward(ctypes.byref(call), pointer, each, target):
         raise ValueError(library.fastloss_error().decode())
     if gradient and reduction == NONE:
         upstream = np.ones(rows, wide) if upstream is None else np.ascontiguousarray(upstream, wide)

@@ -37,13 +37,18 @@ class LossAttributes {
   void read_weight(const Tensor& weight, const Tensor& y_pred, const Dims& rows,
                    Weights* weights) const;
 
-  // Fills in what the calls of all patterns have.
+  // Fills in what the calls of all patterns of one loss have.
   template <class Call>
   void fill(const Run& run, const Tensor& y_true, const Tensor& y_pred, const Weights& weights,
             Call* call) const {
     call->loss = loss_.c_str();
     call->parameters = parameters_.data();
     call->parameter_count = int32_t(parameters_.size());
+    fill_all_but_loss(run, y_true, y_pred, weights, call);
+  }
+  template <class Call>
+  void fill_all_but_loss(const Run& run, const Tensor& y_true, const Tensor& y_pred,
+                         const Weights& weights, Call* call) const {
     call->reduction = reduction_;
     call->replicas = replicas_;
     call->y_true_dtype = TF_TensorType(y_true.get());

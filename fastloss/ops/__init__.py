@@ -1,7 +1,7 @@
 """The losses as TensorFlow ops: loading, choice of backend, gradients."""
 
 from fastloss.ops import gradients
-from fastloss.ops.elementwise import LABEL_DTYPES, elementwise
+from fastloss.ops.elementwise import LABEL_DTYPES, Term, elementwise, elementwise_sum
 from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
 from fastloss.ops.linear import Head, linear_rows, linear_sum
 from fastloss.ops.rowwise import Options, rowwise, rowwise_metrics
@@ -11,8 +11,10 @@ __all__ = [
     "Head",
     "LoadError",
     "Options",
+    "Term",
     "backend",
     "elementwise",
+    "elementwise_sum",
     "linear_rows",
     "linear_sum",
     "rowwise",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.ops.elementwise import terms_of
 from fastloss.ops.library import float64_of, ops
 
 Gradient: TypeAlias = tf.Tensor | None
@@ -86,17 +87,17 @@ class _Call:
 
 
 class _Elementwise(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = ("factors",)
+
     def reference(self) -> tf.Tensor:
-        return reference.elementwise(
-            self.text("loss"),
-            self.numbers("parameters"),
-            self.y_true,
-            self.y_pred,
-            self.weight,
-            self.second_weight,
-            self.text("reduction"),
-            self.op.get_attr("replicas"),
-        )
+        loss, parameters = self.text("loss"), self.numbers("parameters")
+        factors = self.numbers("factors")
+        inputs = (self.y_true, self.y_pred, self.weight)
+        reduction = (self.text("reduction"), self.op.get_attr("replicas"))
+        if not factors:
+            return reference.elementwise(loss, parameters, *inputs, self.second_weight, *reduction)
+        terms = terms_of(loss, parameters, factors)
+        return reference.elementwise_sum(terms, *inputs, *reduction)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(ops().fastloss_elementwise_gradient, upstream)
@@ -181,7 +182,7 @@ def _with_gradient(
     if not _is_zero(upstream):
         gradients = _others(kind, op, needed, upstream)
         if needed[1]:
-            gradients[1] = ops().fastloss_scale(op.outputs[1], upstream)
+            gradients[1] = ops().fastloss_scale(op.outputs[-1], upstream)
     if not _is_zero(gradient_upstream):
         call = kind.of(op)
         one = tf.ones([], call.accumulation)
@@ -214,6 +215,13 @@ def _metrics(op: Any, upstream: tf.Tensor, *_: Any) -> list[Gradient]:
     return _plain(_Rowwise, op, upstream)
 
 
+def _sum(op: Any, upstream: tf.Tensor, _: Any, *gradient_upstream: tf.Tensor) -> list[Gradient]:
+    # The values of the terms come out of the op for looking at; they carry no gradient.
+    if gradient_upstream:
+        return _with_gradient(_Elementwise, op, upstream, *gradient_upstream)
+    return _plain(_Elementwise, op, upstream)
+
+
 def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
     gradient, upstream = op.inputs
     product = tf.cast(scaled_upstream, upstream.dtype) * tf.cast(gradient, upstream.dtype)
@@ -237,5 +245,6 @@ def register() -> None:
         for suffix, gradient in gradients.items():
             tf.RegisterGradient(op + suffix)(partial(gradient, kind))
     tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
+    tf.RegisterGradient("FastlossElementwiseSum")(_sum)
     tf.RegisterGradient("FastlossScale")(_scale)
     tf.no_gradient("FastlossAccumulate")
