@@ -41,10 +41,10 @@ typedef enum fastloss_reduction {
 typedef void (*fastloss_parallel_for)(void* context, int64_t pieces,
                                       void (*piece)(void* state, int64_t index), void* state);
 
-/* A loss with its arguments, and what it counts for in a sum. */
+/* One of the losses that are added up: factor * loss. */
 typedef struct fastloss_term {
-  const char* loss;
-  const double* parameters;
+  const char* loss;         /* "huber" ... as in csrc/losses/elementwise.h */
+  const double* parameters; /* in the order of that file */
   int32_t parameter_count;
   double factor;
 } fastloss_term;
@@ -52,11 +52,10 @@ typedef struct fastloss_term {
 /* A matrix of labels and one of predictions, (rows, columns), row-major, and how to weigh them.
  * The accumulation type is float64 for float64 predictions, else float32. */
 typedef struct fastloss_elementwise {
-  const char* loss;         /* "huber" ... as in csrc/losses/elementwise.h */
-  const double* parameters; /* in the order of that file */
-  int32_t parameter_count;
-  int32_t reduction; /* fastloss_reduction */
-  int32_t replicas;  /* at least 1 */
+  const fastloss_term* terms; /* the loss is their sum */
+  int32_t term_count;         /* at least 1 */
+  int32_t reduction;          /* fastloss_reduction */
+  int32_t replicas;           /* at least 1 */
   int32_t y_true_dtype;
   int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
   int64_t rows, columns;
@@ -69,7 +68,7 @@ typedef struct fastloss_elementwise {
    * FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT counts each once, as Keras does. */
   int64_t weight_expansion;
   /* Element e has column_weight[e % column_weight_count] (pos_weight); accumulation type; may be
-   * NULL, which is 1. */
+   * NULL, which is 1; for one term only. */
   const void* column_weight;
   int64_t column_weight_count;
   fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
@@ -77,10 +76,12 @@ typedef struct fastloss_elementwise {
 } fastloss_elementwise;
 
 /* loss: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * term_values: NULL, or (term_count,), each term's loss as it would be alone, without its factor;
+ * accumulation type; of a scalar loss.
  * gradient: NULL, or (rows, columns) of y_pred's type, the gradient of the scalar loss; it may be
- * y_pred itself where fastloss_elementwise_in_place says so. */
+ * y_pred itself where fastloss_elementwise_in_place says so for every term. */
 FASTLOSS_API int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss,
-                                              void* gradient);
+                                              void* term_values, void* gradient);
 
 /* upstream: (rows,) for FASTLOSS_NONE, else a scalar; accumulation type. */
 FASTLOSS_API int fastloss_elementwise_backward(const fastloss_elementwise* call,
@@ -88,6 +89,9 @@ FASTLOSS_API int fastloss_elementwise_backward(const fastloss_elementwise* call,
 
 /* 1 if the gradient may overwrite y_pred, 0 if the labels may ask for a second walk. */
 FASTLOSS_API int fastloss_elementwise_in_place(const char* loss);
+
+/* How many parameters a loss takes; -1 for an unknown one. */
+FASTLOSS_API int32_t fastloss_elementwise_parameter_count(const char* loss);
 
 /* The names of the elementwise losses with their parameters, "huber(delta)", separated by spaces.
  */
@@ -186,12 +190,12 @@ typedef struct fastloss_overlap {
 } fastloss_overlap;
 
 /* loss: (groups,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * term_values: NULL, or (1 + companion_count,): the loss of the regions and of each companion as
+ * it would be alone, without its factor; accumulation type; of a scalar loss.
  * gradient: NULL, or like y_pred, the gradient of the scalar loss; may be y_pred itself.
- * terms: NULL, or (1 + companion_count,): the loss of the regions and of each companion, reduced,
- * without factors; accumulation type.
  * Fails for a sparse label that is neither a class nor ignored. */
-FASTLOSS_API int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* gradient,
-                                          void* terms);
+FASTLOSS_API int fastloss_overlap_forward(const fastloss_overlap* call, void* loss,
+                                          void* term_values, void* gradient);
 
 /* upstream: (groups,) for FASTLOSS_NONE, else a scalar; accumulation type. */
 FASTLOSS_API int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream,

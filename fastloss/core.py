@@ -136,13 +136,23 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
     )
 
 
-class ElementwiseCall(ctypes.Structure):
-    """`struct fastloss_elementwise` of `csrc/fastloss.h`."""
+class Term(ctypes.Structure):
+    """`struct fastloss_term` of `csrc/fastloss.h`."""
 
     _fields_ = [
         ("loss", ctypes.c_char_p),
         ("parameters", ctypes.POINTER(ctypes.c_double)),
         ("parameter_count", ctypes.c_int32),
+        ("factor", ctypes.c_double),
+    ]
+
+
+class ElementwiseCall(ctypes.Structure):
+    """`struct fastloss_elementwise` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("terms", ctypes.POINTER(Term)),
+        ("term_count", ctypes.c_int32),
         ("reduction", ctypes.c_int32),
         ("replicas", ctypes.c_int32),
         ("y_true_dtype", ctypes.c_int32),
@@ -191,17 +201,6 @@ class RowwiseCall(ctypes.Structure):
         ("ignore_class", ctypes.c_int64),
         ("parallel_for", ctypes.c_void_p),
         ("parallel_context", ctypes.c_void_p),
-    ]
-
-
-class Term(ctypes.Structure):
-    """`struct fastloss_term` of `csrc/fastloss.h`."""
-
-    _fields_ = [
-        ("loss", ctypes.c_char_p),
-        ("parameters", ctypes.POINTER(ctypes.c_double)),
-        ("parameter_count", ctypes.c_int32),
-        ("factor", ctypes.c_double),
     ]
 
 

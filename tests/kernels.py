@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ NONE, SUM, MEAN, MEAN_WITH_SAMPLE_WEIGHT = range(4)
 # "binary" is found by the library itself.
 PARAMETERS = {
     **{"epsilon": 1e-7, "delta": 0.7, "tau": 0.9, "label_smoothing": 0.1, "gamma": 2.0},
-    **{"smooth_numerator": 0.5, "smooth_denominator": 0.25, "power": 2.0},
+    **{"smooth_numerator": 0.25, "smooth_denominator": 0.5, "power": 2.0},
     **{"base": 0.75, "balance": -0.5, "alpha": 0.25, "q": 0.7, "beta": 0.3},
 }
 
@@ -42,8 +42,27 @@ def accumulation(array: Array) -> type:
     return np.float64 if array.dtype == np.float64 else np.float32
 
 
+class Term(NamedTuple):
+    """A loss of a sum; `parameters` are those of `parameters_of` by default."""
+
+    loss: str
+    factor: float = 1.0
+    parameters: tuple[float, ...] | None = None
+
+
+def _terms(terms: Sequence[Term]) -> Any:
+    array = (core.Term * len(terms))()
+    for c_term, term in zip(array, terms, strict=True):
+        values = parameters_of(term.loss) if term.parameters is None else term.parameters
+        c_term.loss = term.loss.encode()
+        c_term.parameters = (ctypes.c_double * max(1, len(values)))(*values)
+        c_term.parameter_count = len(values)
+        c_term.factor = term.factor
+    return array
+
+
 def elementwise(
-    loss: str,
+    loss: str | Sequence[Term],
     y_true: Array,
     y_pred: Array,
     reduction: int = MEAN,
@@ -53,17 +72,20 @@ def elementwise(
     gradient: bool = True,
     in_place: bool = False,
     replicas: int = 1,
+    term_values: Array | None = None,
 ) -> tuple[Any, Array | None]:
-    """Loss and gradient of a matrix; `upstream` (ones by default) goes with the reduction NONE."""
+    """Loss and gradient of a matrix; `upstream` (ones by default) goes with the reduction NONE.
+
+    `loss` may be the terms of a sum; `term_values` is filled with the value of each.
+    """
     assert y_true.flags.c_contiguous
     assert y_pred.flags.c_contiguous
     rows, columns = y_pred.shape
-    values = parameters_of(loss) if parameters is None else parameters
     wide = accumulation(y_pred)
+    terms = [Term(loss, 1.0, parameters)] if isinstance(loss, str) else loss
     call = core.ElementwiseCall(
-        loss=loss.encode(),
-        parameters=(ctypes.c_double * max(1, len(values)))(*values),
-        parameter_count=len(values),
+        terms=_terms(terms),
+        term_count=len(terms),
         reduction=reduction,
         replicas=replicas,
         y_true_dtype=dtype_code(y_true),
@@ -82,7 +104,8 @@ def elementwise(
     at_once = gradient and reduction != NONE
     target = ctypes.c_void_p(slope.ctypes.data if at_once else None)
     pointer = ctypes.c_void_p(result.ctypes.data)
-    if library.fastloss_elementwise_forward(ctypes.byref(call), pointer, target):
+    each = _pointer(term_values)
+    if library.fastloss_elementwise_forward(ctypes.byref(call), pointer, each, target):
         raise ValueError(library.fastloss_error().decode())
     if gradient and reduction == NONE:
         upstream = np.ones(rows, wide) if upstream is None else np.ascontiguousarray(upstream, wide)
@@ -212,13 +235,13 @@ def overlap(
     include_background: bool = True,
     ignore_class: int | None = None,
     factor: float = 1.0,
-    companions: tuple[tuple[str, tuple[float, ...], float], ...] = (),
+    companions: Sequence[Term] = (),
     parallel_for: Callable[[int, Callable[[int], None]], None] | None = None,
 ) -> Regions:
     """Loss and gradient of predictions (outer, above, classes, inner).
 
-    `upstream` (ones by default) goes with the reduction NONE; `companions` are losses with their
-    parameters and factors; `parallel_for(pieces, piece)` runs the pieces.
+    `upstream` (ones by default) goes with the reduction NONE; `parallel_for(pieces, piece)` runs
+    the pieces.
     """
     assert y_true.flags.c_contiguous
     assert y_pred.flags.c_contiguous
@@ -226,12 +249,6 @@ def overlap(
     assert y_true.shape == ((outer, above, inner) if sparse else y_pred.shape)
     values = parameters_of(loss) if parameters is None else parameters
     wide = accumulation(y_pred)
-    terms = (core.Term * max(1, len(companions)))(
-        *(
-            core.Term(name.encode(), (ctypes.c_double * max(1, len(x)))(*x), len(x), scale)
-            for name, x, scale in companions
-        )
-    )
     call = core.OverlapCall(
         loss=loss.encode(),
         parameters=(ctypes.c_double * max(1, len(values)))(*values),
@@ -254,7 +271,7 @@ def overlap(
         skips_first=not include_background,
         ignores=ignore_class is not None,
         ignore_class=ignore_class or 0,
-        companions=terms,
+        companions=_terms(companions),
         companion_count=len(companions),
         factor=factor,
     )
@@ -276,7 +293,7 @@ def overlap(
     slope = y_pred if in_place else np.empty_like(y_pred)
     at_once = gradient and reduction != NONE
     each = np.full(1 + len(companions), np.nan, wide) if reduction != NONE else None
-    outputs = (result, slope if at_once else None, each)
+    outputs = (result, each, slope if at_once else None)
     if library.fastloss_overlap_forward(ctypes.byref(call), *map(_pointer, outputs)):
         raise ValueError(library.fastloss_error().decode())
     if gradient and reduction == NONE:

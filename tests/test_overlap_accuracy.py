@@ -239,7 +239,7 @@ def test_crossentropy_rides_along_with_dice_of_a_softmax(ignore_class, reduction
         divisor = 1 if reduction == kernels.SUM else counts.sum()
         expected = 0.0 if divisor == 0 else (losses * counts).sum() / divisor
         slope = 0.0 if divisor == 0 else slopes * counts[:, :, None] / divisor
-        companions = (("sparse_categorical_crossentropy_from_logits", (), 0.7),)
+        companions = (kernels.Term("sparse_categorical_crossentropy_from_logits", 0.7),)
         for in_place in (False, True):
             found = call(
                 arguments,
@@ -270,13 +270,11 @@ def test_companions_add_up_to_the_kernels_of_their_own():
                 names += ("categorical_focal_crossentropy_from_logits",)
             else:
                 names = ("mean_squared_error", "huber", "log_cosh")
-            companions = tuple(
-                (name, kernels.parameters_of(name), 0.5 + i) for i, name in enumerate(names)
-            )
+            companions = tuple(kernels.Term(name, 0.5 + i) for i, name in enumerate(names))
             alone = call(arguments, y_true, y_pred, kernels.MEAN)
             loss, gradient = alone.loss.astype(np.float64), alone.gradient.astype(np.float64)
             terms = [loss]
-            for name, _, factor in companions:
+            for name, factor, _ in companions:
                 if activation == "softmax":
                     rows = [
                         np.ascontiguousarray(np.moveaxis(x, 2, 3).reshape(positions, classes))
@@ -320,7 +318,7 @@ def test_what_cannot_ride_along_is_refused(companion, options, message):
     y_true, y_pred = data(arguments, (2, 3, 4, 1))
     number = len({**core.elementwise_losses(), **core.rowwise_losses()}.get(companion, ()))
     with pytest.raises(ValueError, match=message):
-        call(arguments, y_true, y_pred, companions=((companion, (0.5,) * number, 1.0),))
+        call(arguments, y_true, y_pred, companions=(kernels.Term(companion, 1.0, (0.5,) * number),))
 
 
 # Extremes
@@ -371,6 +369,6 @@ def test_a_large_half_precision_mask_does_not_overflow():
     y_true = np.ones(y_pred.shape, np.float16)
     p = 1 / (1 + np.exp(-3.0))
     count = 512 * 512
-    expected = 1 - (2 * p * count + 0.5) / (p * count + count + 0.25)
+    expected = 1 - (2 * p * count + 0.25) / (p * count + count + 0.5)
     found = call(arguments, y_true, y_pred)
     np.testing.assert_allclose(found.loss, expected, atol=1e-6)

@@ -27,17 +27,33 @@ struct Loss : LossEntry {
 constexpr Loss kLosses[] = {FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ENTRY)};
 
 template <class T>
+struct Term {
+  const Loss* loss;
+  TileLoops<T> loops;
+  double factor;
+  double reduction = 1;  // what the sum of the values is multiplied by, before the factor
+  T scale = 1;           // what the slopes are multiplied by
+  double parameters[kMaxParameters] = {};
+
+  Term(const fastloss_term& term, const TileOps<T>& ops)
+      : loss(find_loss(kLosses, term.loss)),
+        loops(ops.find(term.loss, term.parameters)),
+        factor(term.factor) {
+    std::copy(term.parameters, term.parameters + term.parameter_count, parameters);
+  }
+};
+
+template <class T>
 class Walk {
  public:
-  Walk(const fastloss_elementwise& call, const Loss& loss)
+  explicit Walk(const fastloss_elementwise& call)
       : call_(call),
-        loss_(loss),
         ops_(isa().ops<T>()),
-        loops_(ops_.find(call.loss, call.parameters)),
         elements_(call.rows * call.columns),
         label_size_(dtype_size(call.y_true_dtype)),
         prediction_size_(dtype_size(call.y_pred_dtype)) {
-    std::copy(call.parameters, call.parameters + call.parameter_count, parameters_);
+    terms_.reserve(call.term_count);
+    for (int32_t k = 0; k < call.term_count; ++k) terms_.emplace_back(call.terms[k], ops_);
     if (call.weight && call.weight_count)
       weight_ = {static_cast<const T*>(call.weight), call.weight_count,
                  call.weight_repeat * call.columns};
@@ -45,63 +61,82 @@ class Walk {
       column_ = {static_cast<const T*>(call.column_weight), call.column_weight_count, 1};
   }
 
-  void forward(T* loss, void* gradient) {
+  void forward(T* loss, T* term_values, void* gradient) {
     gradient_ = static_cast<char*>(gradient);
     stream_ = gradient && gradient != call_.y_pred && elements_ * prediction_size_ >= kStreamBytes;
-    const double factor = reduction_factor();
-    gradient_scale_ = T(factor);
+    set_factors(1);
     with_binary_guess([&] {
       if (call_.reduction == FASTLOSS_NONE)
         row_sums(loss);
       else
-        *loss = call_.rows ? T(total() * factor) : T(0);
+        reduce(loss, term_values);
     });
   }
 
   void backward(const T* upstream, void* gradient) {
     gradient_ = static_cast<char*>(gradient);
     stream_ = gradient != call_.y_pred && elements_ * prediction_size_ >= kStreamBytes;
-    gradient_scale_ = T(reduction_factor());
-    if (call_.reduction == FASTLOSS_NONE)
-      upstream_ = {upstream, call_.rows, call_.columns};
-    else
-      gradient_scale_ *= *upstream;
+    const bool per_row = call_.reduction == FASTLOSS_NONE;
+    if (per_row) upstream_ = {upstream, call_.rows, call_.columns};
+    set_factors(per_row ? T(1) : *upstream);
     with_binary_guess([&] {
       each_piece(ceil_div(elements_, kPiece), [&](int64_t piece) {
         each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), false,
-                  [](const T*, int64_t) {});
+                  [](size_t, const T*, int64_t) {});
       });
     });
   }
 
  private:
-  double reduction_factor() const {
-    double factor = loss_.mean ? 1.0 / double(call_.columns) : 1.0;
-    if (call_.reduction == FASTLOSS_NONE || call_.reduction == FASTLOSS_SUM) return factor;
+  // One number for each term.
+  using Sums = std::vector<double>;
+
+  double divisor() const {
+    if (call_.reduction == FASTLOSS_NONE || call_.reduction == FASTLOSS_SUM) return 1;
     double divisor = double(call_.rows);
     if (call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight_.data) {
       divisor = 0;
       for (int64_t i = 0; i < weight_.count; ++i) divisor += double(weight_.data[i]);
       if (call_.weight_expansion > 1) divisor /= double(call_.weight_expansion);
     }
-    return divisor == 0 ? 0 : factor / (divisor * call_.replicas);
+    return divisor * call_.replicas;
+  }
+
+  void set_factors(T upstream) {
+    const double divisor = this->divisor();
+    for (Term<T>& term : terms_) {
+      const double factor = term.loss->mean ? 1.0 / double(call_.columns) : 1.0;
+      term.reduction = divisor == 0 ? 0 : factor / divisor;
+      term.scale = T(term.factor * term.reduction) * upstream;
+    }
+  }
+
+  double weighted(const Sums& sums) const {
+    double total = 0;
+    for (size_t k = 0; k < terms_.size(); ++k)
+      total += terms_[k].factor * (sums[k] * terms_[k].reduction);
+    return total;
   }
 
   // Reading all labels before the first loss would cost a walk: guess from the first tile, and walk
   // again should a later label prove the guess wrong.
   template <class Body>
   void with_binary_guess(const Body& body) {
-    if (loss_.binary) {
+    const auto guess = [&](bool binary) {
+      guess_ = binary;
+      for (Term<T>& term : terms_)
+        if (term.loss->binary) term.parameters[0] = binary;
+    };
+    const auto binary = [](const Term<T>& term) { return term.loss->binary; };
+    if (std::any_of(terms_.begin(), terms_.end(), binary)) {
       alignas(64) T labels[kTile];
       const int64_t n = std::min(elements_, kTile);
       ops_.load(call_.y_true_dtype, call_.y_true, labels, n);
-      guess_ = ops_.binary(labels, n);
-      parameters_[0] = guess_;
+      guess(ops_.binary(labels, n));
     }
     body();
     if (guess_ && !guess_holds_) {
-      guess_ = false;
-      parameters_[0] = 0;
+      guess(false);
       body();
     }
   }
@@ -111,26 +146,42 @@ class Walk {
     parallel_pieces(call_.parallel_for, call_.parallel_context, pieces, stream_, piece);
   }
 
-  double total() {
-    const int64_t pieces = ceil_div(elements_, kPiece);
-    std::vector<double> partial(pieces);
-    each_piece(pieces, [&](int64_t piece) {
-      double sum = 0;
-      each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), true,
-                [&](const T* value, int64_t n) { sum += double(ops_.sum(value, n)); });
-      partial[piece] = sum;
+  // Adds each term's values in [begin, end) to its sum.
+  void add_up(int64_t begin, int64_t end, Sums* sums) {
+    each_tile(begin, end, true, [&](size_t k, const T* value, int64_t n) {
+      (*sums)[k] += double(ops_.sum(value, n));
     });
-    double sum = 0;
-    for (const double value : partial) sum += value;
-    return sum;
+  }
+
+  template <class Iterator>
+  Sums total_of(Iterator partial, Iterator end) const {
+    Sums totals(terms_.size());
+    for (; partial != end; ++partial)
+      for (size_t k = 0; k < totals.size(); ++k) totals[k] += (*partial)[k];
+    return totals;
+  }
+
+  void reduce(T* loss, T* term_values) {
+    const int64_t pieces = ceil_div(elements_, kPiece);
+    std::vector<Sums> partial(pieces);
+    each_piece(pieces, [&](int64_t piece) {
+      Sums sums(terms_.size());
+      add_up(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), &sums);
+      partial[piece] = std::move(sums);
+    });
+    const Sums totals = total_of(partial.begin(), partial.end());
+    *loss = call_.rows ? T(weighted(totals)) : T(0);
+    if (!term_values) return;
+    for (size_t k = 0; k < totals.size(); ++k)
+      term_values[k] = call_.rows ? T(totals[k] * terms_[k].reduction) : T(0);
   }
 
   // A row's sum is taken in an order that its length alone decides.
   void row_sums(T* rows) {
     const int64_t columns = call_.columns;
-    const double factor = reduction_factor();
     if (!columns) {
-      std::fill(rows, rows + call_.rows, T(0) * T(factor));
+      const double nothing = weighted(Sums(terms_.size()));
+      std::fill(rows, rows + call_.rows, T(nothing));
       return;
     }
     if (columns <= kPiece) {
@@ -138,36 +189,42 @@ class Walk {
       each_piece(ceil_div(call_.rows, rows_per_piece), [&](int64_t piece) {
         const int64_t first = piece * rows_per_piece;
         const int64_t last = std::min(call_.rows, first + rows_per_piece);
-        const int64_t rows_per_tile = std::max<int64_t>(1, kTile / columns);
-        for (int64_t row = first; row < last; row += rows_per_tile) {
-          const int64_t end = std::min(last, row + rows_per_tile);
-          double sum = 0;
-          each_tile(row * columns, end * columns, true, [&](const T* value, int64_t n) {
-            if (n < columns) {
-              sum += double(ops_.sum(value, n));
-              return;
-            }
-            ops_.row_sums(value, end - row, columns, T(factor), rows + row);
-          });
-          if (columns > kTile) rows[row] = T(sum * factor);
+        if (columns <= kTile) return short_rows(first, last, rows);
+        Sums sums;
+        for (int64_t row = first; row < last; ++row) {
+          sums.assign(terms_.size(), 0);
+          add_up(row * columns, (row + 1) * columns, &sums);
+          rows[row] = T(weighted(sums));
         }
       });
       return;
     }
     const int64_t chunks = ceil_div(columns, kPiece);
-    std::vector<double> partial(call_.rows * chunks);
+    std::vector<Sums> partial(call_.rows * chunks);
     each_piece(call_.rows * chunks, [&](int64_t piece) {
       const int64_t begin = piece / chunks * columns + piece % chunks * kPiece;
-      const int64_t end = std::min(begin + kPiece, (piece / chunks + 1) * columns);
-      double sum = 0;
-      each_tile(begin, end, true,
-                [&](const T* value, int64_t n) { sum += double(ops_.sum(value, n)); });
-      partial[piece] = sum;
+      Sums sums(terms_.size());
+      add_up(begin, std::min(begin + kPiece, (piece / chunks + 1) * columns), &sums);
+      partial[piece] = std::move(sums);
     });
     for (int64_t row = 0; row < call_.rows; ++row) {
-      double sum = 0;
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[row * chunks + chunk];
-      rows[row] = T(sum * factor);
+      const auto first = partial.begin() + row * chunks;
+      rows[row] = T(weighted(total_of(first, first + chunks)));
+    }
+  }
+
+  // Rows of which a tile holds one or more.
+  void short_rows(int64_t first, int64_t last, T* rows) {
+    alignas(64) T next[kTile];
+    const int64_t columns = call_.columns, rows_per_tile = kTile / columns;
+    for (int64_t row = first; row < last; row += rows_per_tile) {
+      const int64_t end = std::min(last, row + rows_per_tile);
+      each_tile(row * columns, end * columns, true, [&](size_t k, const T* value, int64_t) {
+        const T factor = T(terms_[k].factor * terms_[k].reduction);
+        ops_.row_sums(value, end - row, columns, factor, k ? next : rows + row);
+        if (!k) return;
+        for (int64_t i = 0; i < end - row; ++i) rows[row + i] += next[i];
+      });
     }
   }
 
@@ -181,7 +238,8 @@ class Walk {
     return buffer;
   }
 
-  // Hands the weighted values of each tile in [begin, end) to `take`, and writes the gradient.
+  // Hands each term's weighted values of each tile in [begin, end) to `take`, and writes the
+  // gradient. The terms of a tile are computed while it lies in the L1 cache.
   template <class Take>
   void each_tile(int64_t begin, int64_t end, bool want_value, const Take& take) {
     alignas(64) T labels[kTile], predictions[kTile], columns[kTile], values[kTile], slopes[kTile],
@@ -206,10 +264,7 @@ class Walk {
       const bool direct = target && !stream_ && n == padded && gradient_ != call_.y_pred &&
                           call_.y_pred_dtype == dtype_of<T>();
       T* const slope = direct ? reinterpret_cast<T*>(target) : slopes;
-      const bool hard = loops_.hard_labels && ops_.binary(label, n);
-      (hard ? loops_.hard_labels : loops_.any)(
-          parameters_, label, prediction, column_.data ? columns : nullptr, gradient_scale_,
-          want_value ? values : nullptr, target ? slope : nullptr, padded);
+      const bool hard = has_hard_labels() && ops_.binary(label, n);
       if (weighted) {
         if (weight_.data)
           weight_.visit(begin, n, [&](int64_t i, T value) { weights[i] = value; });
@@ -217,49 +272,83 @@ class Walk {
           std::fill(weights, weights + n, T(1));
         if (upstream_.data)
           upstream_.visit(begin, n, [&](int64_t i, T value) { weights[i] *= value; });
-        if (want_value) ops_.multiply(weights, values, n);
-        if (target) ops_.multiply(weights, slope, n);
       }
+      for (size_t k = 0; k < terms_.size(); ++k) {
+        const Term<T>& term = terms_[k];
+        const TileLoop<T> loop =
+            hard && term.loops.hard_labels ? term.loops.hard_labels : term.loops.any;
+        loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
+             want_value ? values : nullptr, target ? slope : nullptr, k > 0, padded);
+        if (!want_value) continue;
+        if (weighted) ops_.multiply(weights, values, n);
+        take(k, values, n);
+      }
+      if (weighted && target) ops_.multiply(weights, slope, n);
       if (target && !direct) ops_.store(call_.y_pred_dtype, slope, target, n, stream_);
-      take(values, n);
     }
   }
 
+  bool has_hard_labels() const {
+    for (const Term<T>& term : terms_)
+      if (term.loops.hard_labels) return true;
+    return false;
+  }
+
   const fastloss_elementwise& call_;
-  const Loss& loss_;
   const TileOps<T>& ops_;
-  const TileLoops<T> loops_;
   const int64_t elements_, label_size_, prediction_size_;
-  double parameters_[kMaxParameters] = {};
+  std::vector<Term<T>> terms_;
   Pattern<T> weight_, column_, upstream_;
   char* gradient_ = nullptr;
-  T gradient_scale_ = 1;
   bool stream_ = false, guess_ = false;
   std::atomic<bool> guess_holds_{true};
 };
 
-const Loss* check(const fastloss_elementwise& call) {
-  const Loss* loss = find_loss(kLosses, call.loss);
-  if (!loss) {
-    fail("loss '%s' is unknown; the elementwise losses are: %s", call.loss,
-         fastloss_elementwise_losses());
-  } else if (call.parameter_count != loss->parameter_count()) {
-    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-         loss->parameters, call.parameter_count);
-  } else if (!dtype_size(call.y_true_dtype)) {
-    fail("y_true has dtype code %d; expected a boolean, an integer or a float", call.y_true_dtype);
-  } else if (!is_prediction_dtype(call.y_pred_dtype)) {
-    fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-         call.y_pred_dtype);
-  } else if (call.rows < 0 || call.columns < 0 || call.replicas < 1) {
-    fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
-         static_cast<long long>(call.rows), static_cast<long long>(call.columns), call.replicas);
-  } else if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
-    fail("reduction code %d is unknown", call.reduction);
-  } else {
-    return loss;
-  }
-  return nullptr;
+// 0, or -1 with the reason.
+int check(const fastloss_term& term) {
+  const Loss* loss = find_loss(kLosses, term.loss);
+  if (!loss)
+    return fail("loss '%s' is unknown; the elementwise losses are: %s", term.loss,
+                fastloss_elementwise_losses());
+  if (term.parameter_count != loss->parameter_count())
+    return fail("loss '%s' takes %d parameters (%s), not %d", term.loss, loss->parameter_count(),
+                loss->parameters, term.parameter_count);
+  return 0;
+}
+
+int check(const fastloss_elementwise& call) {
+  if (call.term_count < 1)
+    return fail("term_count is %d; expected at least one loss", call.term_count);
+  for (int32_t k = 0; k < call.term_count; ++k)
+    if (check(call.terms[k])) return -1;
+  if (call.column_weight && call.column_weight_count && call.term_count > 1)
+    return fail("column_weight came with %d terms; expected one term, or no column_weight",
+                call.term_count);
+  if (!dtype_size(call.y_true_dtype))
+    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
+                call.y_true_dtype);
+  if (!is_prediction_dtype(call.y_pred_dtype))
+    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
+                call.y_pred_dtype);
+  if (call.rows < 0 || call.columns < 0 || call.replicas < 1)
+    return fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
+                static_cast<long long>(call.rows), static_cast<long long>(call.columns),
+                call.replicas);
+  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
+    return fail("reduction code %d is unknown", call.reduction);
+  return 0;
+}
+
+bool any_binary(const fastloss_elementwise& call) {
+  for (int32_t k = 0; k < call.term_count; ++k)
+    if (find_loss(kLosses, call.terms[k].loss)->binary) return true;
+  return false;
+}
+
+int refuse_in_place(const fastloss_elementwise& call) {
+  const fastloss_term* term = call.terms;
+  while (!find_loss(kLosses, term->loss)->binary) ++term;
+  return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", term->loss);
 }
 
 }  // namespace
@@ -268,38 +357,47 @@ const LossEntry* find_elementwise(const char* name) { return find_loss(kLosses, 
 
 }  // namespace fastloss
 
-int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss, void* gradient) {
+int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss, void* term_values,
+                                 void* gradient) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
-  if (gradient && call->reduction == FASTLOSS_NONE)
-    return fail("a loss per row has no gradient of its own: call fastloss_elementwise_backward");
-  if (gradient == call->y_pred && gradient && entry->binary)
-    return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", call->loss);
+  if (check(*call)) return -1;
+  if (call->reduction == FASTLOSS_NONE) {
+    if (gradient)
+      return fail("a loss per row has no gradient of its own: call fastloss_elementwise_backward");
+    if (term_values)
+      return fail("term_values came with a loss per row; expected a reduction to a scalar");
+  }
+  if (gradient == call->y_pred && gradient && any_binary(*call)) return refuse_in_place(*call);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call, *entry).forward(static_cast<double*>(loss), gradient);
+    Walk<double>(*call).forward(static_cast<double*>(loss), static_cast<double*>(term_values),
+                                gradient);
   else
-    Walk<float>(*call, *entry).forward(static_cast<float*>(loss), gradient);
+    Walk<float>(*call).forward(static_cast<float*>(loss), static_cast<float*>(term_values),
+                               gradient);
   return 0;
 }
 
 int fastloss_elementwise_backward(const fastloss_elementwise* call, const void* upstream,
                                   void* gradient) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
-  if (gradient == call->y_pred && entry->binary && call->rows && call->columns)
-    return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", call->loss);
+  if (check(*call)) return -1;
+  if (gradient == call->y_pred && call->rows && call->columns && any_binary(*call))
+    return refuse_in_place(*call);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call, *entry).backward(static_cast<const double*>(upstream), gradient);
+    Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
   else
-    Walk<float>(*call, *entry).backward(static_cast<const float*>(upstream), gradient);
+    Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
   return 0;
 }
 
 int fastloss_elementwise_in_place(const char* loss) {
   const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
   return entry && !entry->binary;
+}
+
+int32_t fastloss_elementwise_parameter_count(const char* loss) {
+  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
+  return entry ? entry->parameter_count() : -1;
 }
 
 const char* fastloss_elementwise_losses(void) {

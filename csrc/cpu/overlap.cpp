@@ -106,7 +106,7 @@ class Walk {
     }
   }
 
-  int forward(T* loss, void* gradient, T* terms) {
+  int forward(T* loss, T* terms, void* gradient) {
     sum();
     finish();
     const double total = reduce(call_.reduction == FASTLOSS_NONE ? loss : nullptr, terms);
@@ -340,7 +340,7 @@ class Walk {
       collector->collect(block.label, block.share, block.padded);
       for (size_t i = 0; i < companions_.size(); ++i) {
         companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction, nullptr,
-                            T(0), b.extra, nullptr, block.padded);
+                            T(0), b.extra, nullptr, false, block.padded);
         values[i] += double(ops_.sum(b.extra, block.size));
       }
     });
@@ -357,11 +357,9 @@ class Walk {
                           b.by_intersection, b.by_prediction, call_.squared, gradient);
       if (call_.activation == FASTLOSS_SIGMOID)
         overlap_ops_.through_sigmoid(block.share, block.padded, gradient);
-      for (const Companion<T>& companion : companions_) {
+      for (const Companion<T>& companion : companions_)
         companion.tile(companion.term->parameters, block.label, block.prediction, nullptr,
-                       companion.scale, nullptr, b.extra, block.padded);
-        overlap_ops_.add(b.extra, block.padded, gradient);
-      }
+                       companion.scale, nullptr, gradient, true, block.padded);
       if (!direct) ops_.store(prediction_.dtype, gradient, to, block.size, stream);
     });
   }
@@ -776,8 +774,8 @@ const Loss* check(const fastloss_overlap& call) {
 }  // namespace
 }  // namespace fastloss
 
-int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* gradient,
-                             void* terms) {
+int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* term_values,
+                             void* gradient) {
   using namespace fastloss;
   const Loss* entry = check(*call);
   if (!entry) return -1;
@@ -785,9 +783,9 @@ int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* gra
     return fail("a loss per group has no gradient of its own: call fastloss_overlap_backward");
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call, *entry)
-        .forward(static_cast<double*>(loss), gradient, static_cast<double*>(terms));
+        .forward(static_cast<double*>(loss), static_cast<double*>(term_values), gradient);
   return Walk<float>(*call, *entry)
-      .forward(static_cast<float*>(loss), gradient, static_cast<float*>(terms));
+      .forward(static_cast<float*>(loss), static_cast<float*>(term_values), gradient);
 }
 
 int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream, void* gradient) {

@@ -44,7 +44,7 @@ struct Split<Loss, T, decltype(void(&Loss::prepare))> {
 template <class Loss, class T>
 void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict prediction,
                 const T* __restrict column, const T* __restrict prepared, T scale,
-                T* __restrict value, T* __restrict gradient, int64_t count) {
+                T* __restrict value, T* __restrict gradient, bool adds, int64_t count) {
   using S = Split<Loss, T>;
 #define FASTLOSS_LOOP(COLUMN, VALUE, GRADIENT)                                        \
   for (int64_t i = 0; i < (count & -kLanes); ++i) {                                   \
@@ -52,18 +52,20 @@ void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict
     VALUE;                                                                            \
     GRADIENT;                                                                         \
   }
-#define FASTLOSS_LOOPS(COLUMN)                                                       \
-  if (value && gradient) {                                                           \
-    FASTLOSS_LOOP(COLUMN, value[i] = point.value, gradient[i] = point.slope * scale) \
-  } else if (value) {                                                                \
-    FASTLOSS_LOOP(COLUMN, value[i] = point.value, )                                  \
-  } else {                                                                           \
-    FASTLOSS_LOOP(COLUMN, , gradient[i] = point.slope * scale)                       \
+#define FASTLOSS_LOOPS(COLUMN, INTO)                                                    \
+  if (value && gradient) {                                                              \
+    FASTLOSS_LOOP(COLUMN, value[i] = point.value, gradient[i] INTO point.slope * scale) \
+  } else if (value) {                                                                   \
+    FASTLOSS_LOOP(COLUMN, value[i] = point.value, )                                     \
+  } else {                                                                              \
+    FASTLOSS_LOOP(COLUMN, , gradient[i] INTO point.slope * scale)                       \
   }
   if (column) {
-    FASTLOSS_LOOPS(column[i])
+    FASTLOSS_LOOPS(column[i], =)
+  } else if (adds && gradient) {
+    FASTLOSS_LOOPS(T(1), +=)
   } else {
-    FASTLOSS_LOOPS(T(1))
+    FASTLOSS_LOOPS(T(1), =)
   }
 #undef FASTLOSS_LOOPS
 #undef FASTLOSS_LOOP
@@ -71,7 +73,7 @@ void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict
 
 template <class Loss, class T>
 void walk(const double* parameters, const T* label, const T* prediction, const T* column, T scale,
-          T* value, T* gradient, int64_t count) {
+          T* value, T* gradient, bool adds, int64_t count) {
   const Loss loss(parameters);
   constexpr int64_t kBlock = Split<Loss, T>::kBlock;
   alignas(64) T prepared[kBlock];
@@ -79,7 +81,8 @@ void walk(const double* parameters, const T* label, const T* prediction, const T
     const int64_t n = count - i < kBlock ? count - i : kBlock;
     Split<Loss, T>::prepare(loss, label + i, prediction + i, prepared, n);
     walk_block<Loss, T>(loss, label + i, prediction + i, column ? column + i : nullptr, prepared,
-                        scale, value ? value + i : nullptr, gradient ? gradient + i : nullptr, n);
+                        scale, value ? value + i : nullptr, gradient ? gradient + i : nullptr, adds,
+                        n);
   }
 }
 

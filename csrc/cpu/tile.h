@@ -11,11 +11,13 @@ constexpr int64_t kLanes = 64;
 // Small enough for the buffers of two hyperthreads to share one L1 cache.
 constexpr int64_t kTile = 512;
 
-// value, gradient = value[i], slope[i] * scale for T = float or double; `column` and the outputs
-// may be null; `count` is a multiple of kLanes.
+// value, gradient = value[i], slope[i] * scale for T = float or double; with `adds`, which goes
+// without `column`, the gradient is added to. `column` and the outputs may be null; `count` is a
+// multiple of kLanes.
 template <class T>
 using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
-                          const T* column, T scale, T* value, T* gradient, int64_t count);
+                          const T* column, T scale, T* value, T* gradient, bool adds,
+                          int64_t count);
 
 template <class T>
 struct TileLoops {

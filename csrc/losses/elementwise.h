@@ -108,7 +108,9 @@ struct log_cosh {
     const T error = prediction - label;
     const T size = abs(error);
     const T decay = T(1) + m;
-    const T square = T(1) + decay * decay;
+    // 1 + decay^2 by products of one use each: a second use, in a loop of values alone, would keep
+    // the compiler from fusing it, and the slope would not have the same bits in every loop.
+    const T square = T(2) + m * (T(2) + m);
     const bool small = size < T(1);
     // One division for both 1 / decay, wanted of small errors only, and 1 / square.
     const T divisor = small ? decay : T(1);

@@ -1,4 +1,7 @@
 // The ops of the elementwise pattern.
+#include <algorithm>
+#include <sstream>
+
 #include "loss_op.h"
 #include "register.h"
 
@@ -14,9 +17,9 @@ class Elementwise : public LossAttributes {
     fastloss_elementwise call = {};
   };
 
-  Elementwise(const Attributes& attributes, bool per_row)
-      : LossAttributes(attributes, per_row),
-        in_place_(fastloss_elementwise_in_place(loss_.c_str())) {}
+  Elementwise(const Attributes& attributes, bool per_row) : LossAttributes(attributes, per_row) {
+    read_terms(float64s(attributes.integers("factors")));
+  }
 
   int read(const Run& run, Inputs* inputs) const {
     int next = 0;
@@ -36,16 +39,18 @@ class Elementwise : public LossAttributes {
       throw invalid(loss_ + ": y_pred is a scalar; expected at least one dimension");
     inputs->rows.assign(inputs->shape.begin(), inputs->shape.end() - 1);
     if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
-    fill(run, inputs->y_true, inputs->y_pred, inputs->weights, &inputs->call);
+    fill_all_but_loss(run, inputs->y_true, inputs->y_pred, inputs->weights, &inputs->call);
+    inputs->call.terms = terms_.data();
+    inputs->call.term_count = int32_t(terms_.size());
     inputs->call.rows = count_of(inputs->rows);
     inputs->call.columns = inputs->shape.back();
     if (inputs->column_weight) read_column_weight(inputs);
     return next;
   }
 
-  int64_t terms() const { return 0; }
-  int forward(const Inputs& inputs, void* loss, void* gradient, void*) const {
-    return fastloss_elementwise_forward(&inputs.call, loss, gradient);
+  int64_t terms() const { return int64_t(terms_.size()); }
+  int forward(const Inputs& inputs, void* loss, void* values, void* gradient) const {
+    return fastloss_elementwise_forward(&inputs.call, loss, values, gradient);
   }
   int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
     return fastloss_elementwise_backward(&inputs.call, upstream, gradient);
@@ -53,6 +58,29 @@ class Elementwise : public LossAttributes {
   bool in_place() const { return in_place_; }
 
  private:
+  // The losses of a sum are joined by '+', their parameters follow each other, and each has a
+  // factor; one loss needs none.
+  void read_terms(const std::vector<double>& factors) {
+    std::istringstream text(loss_);
+    for (std::string name; std::getline(text, name, '+');) names_.push_back(name);
+    if (factors.empty() ? names_.size() != 1 : names_.size() != factors.size())
+      throw invalid(loss_ + ": factors has " + std::to_string(factors.size()) +
+                    " numbers; expected one for each of the " + std::to_string(names_.size()) +
+                    " losses");
+    const double* next = parameters_.data();
+    const double* const end = next + parameters_.size();
+    for (size_t k = 0; k < names_.size(); ++k) {
+      const bool last = k + 1 == names_.size();
+      // An unknown loss, and a last one with too many or too few, is left to the core to name.
+      const ptrdiff_t wanted =
+          std::max<ptrdiff_t>(0, fastloss_elementwise_parameter_count(names_[k].c_str()));
+      const ptrdiff_t count = last ? end - next : std::min(end - next, wanted);
+      terms_.push_back({names_[k].c_str(), next, int32_t(count), factors.empty() ? 1 : factors[k]});
+      next += count;
+      in_place_ &= fastloss_elementwise_in_place(names_[k].c_str()) != 0;
+    }
+  }
+
   void read_column_weight(Inputs* inputs) const {
     check_weight_type("pos_weight", inputs->column_weight, inputs->y_pred);
     const int64_t count = count_of(dims_of(inputs->column_weight.get()));
@@ -65,14 +93,18 @@ class Elementwise : public LossAttributes {
     inputs->call.column_weight_count = count;
   }
 
-  bool in_place_;
+  std::vector<std::string> names_;
+  std::vector<fastloss_term> terms_;
+  bool in_place_ = true;
 };
 
 }  // namespace
 
 void register_elementwise() {
-  register_pattern<Elementwise>("FastlossElementwise", "column_weight: M * W", nullptr,
-                                leading_shape, [](Op&) {});
+  const char* const column_weight = "column_weight: M * W";
+  const auto extend = [](Op& op) { op.attribute("factors: list(int) = []"); };
+  register_pattern<Elementwise>("FastlossElementwise", column_weight, leading_shape, extend);
+  register_sum<Elementwise>("FastlossElementwiseSum", column_weight, extend);
 }
 
 }  // namespace fastloss

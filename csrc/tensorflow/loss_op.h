@@ -37,13 +37,18 @@ class LossAttributes {
   void read_weight(const Tensor& weight, const Tensor& y_pred, const Dims& rows,
                    Weights* weights) const;
 
-  // Fills in what the calls of all patterns have.
+  // Fills in what the calls of all patterns of one loss have.
   template <class Call>
   void fill(const Run& run, const Tensor& y_true, const Tensor& y_pred, const Weights& weights,
             Call* call) const {
     call->loss = loss_.c_str();
     call->parameters = parameters_.data();
     call->parameter_count = int32_t(parameters_.size());
+    fill_all_but_loss(run, y_true, y_pred, weights, call);
+  }
+  template <class Call>
+  void fill_all_but_loss(const Run& run, const Tensor& y_true, const Tensor& y_pred,
+                         const Weights& weights, Call* call) const {
     call->reduction = reduction_;
     call->replicas = replicas_;
     call->y_true_dtype = TF_TensorType(y_true.get());
@@ -63,9 +68,8 @@ inline void check_call(int result) {
 }
 
 // A pattern has Pattern(const Attributes&, bool per_row), Inputs with y_true, y_pred, shape and
-// rows, read(run, &inputs) -> how many inputs there were, forward(inputs, loss, gradient, terms),
-// backward(inputs, upstream, gradient), in_place(). A scalar loss has the values of its terms() as
-// its last output, where there are any.
+// rows, read(run, &inputs) -> how many inputs there were, forward(inputs, loss, term values,
+// gradient), backward(inputs, upstream, gradient), in_place(), and, if it adds losses up, terms().
 template <class Pattern>
 class ForwardRows : public Pattern {
  public:
@@ -79,13 +83,6 @@ class ForwardRows : public Pattern {
 };
 
 template <class Pattern>
-void* terms_output(const Pattern& pattern, const Run& run, int index,
-                   const typename Pattern::Inputs& inputs) {
-  if (!pattern.terms()) return nullptr;
-  return run.output(index, accumulation_type(inputs.call.y_pred_dtype), {pattern.terms()});
-}
-
-template <class Pattern>
 class Forward : public Pattern {
  public:
   explicit Forward(const Attributes& attributes) : Pattern(attributes, false) {}
@@ -93,7 +90,7 @@ class Forward : public Pattern {
     typename Pattern::Inputs inputs;
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
-    check_call(this->forward(inputs, loss, nullptr, terms_output(*this, run, 1, inputs)));
+    check_call(this->forward(inputs, loss, nullptr, nullptr));
   }
 };
 
@@ -115,10 +112,32 @@ class ForwardWithGradient : public Pattern {
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
     void* const gradient = gradient_output(*this, run, 1, &inputs, &forwards_);
-    check_call(this->forward(inputs, loss, gradient, terms_output(*this, run, 2, inputs)));
+    check_call(this->forward(inputs, loss, nullptr, gradient));
   }
 
  private:
+  std::atomic<bool> forwards_{true};
+};
+
+// A sum of losses with the value of each of them; G is 1 where the gradient is wanted too.
+template <class Pattern>
+class Sum : public Pattern {
+ public:
+  explicit Sum(const Attributes& attributes)
+      : Pattern(attributes, false), with_gradient_(attributes.integer("G") != 0) {}
+  void run(const Run& run) {
+    typename Pattern::Inputs inputs;
+    this->read(run, &inputs);
+    const TF_DataType wide = accumulation_type(inputs.call.y_pred_dtype);
+    void* const loss = run.output(0, wide, {});
+    void* const values = run.output(1, wide, {this->terms()});
+    void* const gradient =
+        with_gradient_ ? gradient_output(*this, run, 2, &inputs, &forwards_) : nullptr;
+    check_call(this->forward(inputs, loss, values, gradient));
+  }
+
+ private:
+  bool with_gradient_;
   std::atomic<bool> forwards_{true};
 };
 
@@ -176,10 +195,10 @@ void unknown_shape(TF_ShapeInferenceContext* context, TF_Status* status);
 Op loss_op(const std::string& name, const char* second);
 
 // Defines and registers the ops of a pattern, "Fastloss<name>..."; `extend` adds what only this
-// pattern has, and `terms` is the specification of that output, or null.
+// pattern has.
 template <class Pattern, class Extend>
-void register_pattern(const std::string& name, const char* second, const char* terms,
-                      TF_ShapeFunction rows_shape, const Extend& extend) {
+void register_pattern(const std::string& name, const char* second, TF_ShapeFunction rows_shape,
+                      const Extend& extend) {
   const auto define = [&](const char* suffix) {
     Op op = loss_op(name + suffix, second);
     extend(op);
@@ -187,13 +206,8 @@ void register_pattern(const std::string& name, const char* second, const char* t
     return op;
   };
   define("Rows").output("value: A").define(rows_shape);
-  const auto scalar = [&](const char* suffix) { return define(suffix).output("value: A"); };
-  const auto finish = [&](Op op, TF_ShapeFunction shape) {
-    if (terms) op.output(terms);
-    op.define(shape);
-  };
-  finish(scalar(""), scalar_shape);
-  finish(scalar("WithGradient").output("gradient: T"), scalar_and_gradient_shape);
+  define("").output("value: A").define(scalar_shape);
+  define("WithGradient").output("value: A").output("gradient: T").define(scalar_and_gradient_shape);
   define("Gradient").input("upstream: A").output("gradient: T").define(second_input_shape);
   define("Record")
       .input("value: A")
@@ -205,6 +219,15 @@ void register_pattern(const std::string& name, const char* second, const char* t
   register_kernels<ForwardWithGradient<Pattern>>((name + "WithGradient").c_str());
   register_kernels<Gradient<Pattern>>((name + "Gradient").c_str());
   register_kernels<Record>((name + "Record").c_str());
+}
+
+template <class Pattern, class Extend>
+void register_sum(const std::string& name, const char* second, const Extend& extend) {
+  Op op = loss_op(name, second);
+  extend(op);
+  op.attribute(kAccumulation).attribute("G: int >= 0");
+  op.output("value: A").output("terms: A").output("gradient: G * T").define(unknown_shape);
+  register_kernels<Sum<Pattern>>(name.c_str());
 }
 
 }  // namespace fastloss

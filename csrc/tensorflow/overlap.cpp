@@ -160,8 +160,8 @@ class Overlap : public LossAttributes {
   }
 
   int64_t terms() const { return 1 + int64_t(companions_.size()); }
-  int forward(const Inputs& inputs, void* loss, void* gradient, void* terms) const {
-    return fastloss_overlap_forward(&inputs.call, loss, gradient, terms);
+  int forward(const Inputs& inputs, void* loss, void* values, void* gradient) const {
+    return fastloss_overlap_forward(&inputs.call, loss, values, gradient);
   }
   int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
     return fastloss_overlap_backward(&inputs.call, upstream, gradient);
@@ -200,17 +200,19 @@ class Overlap : public LossAttributes {
 }  // namespace
 
 void register_overlap() {
-  register_pattern<Overlap>(
-      "FastlossOverlap", "class_weight: M * W", "terms: A", unknown_shape, [](Op& op) {
-        op.attribute("kept: list(int)").attribute("class_axis: int");
-        op.attribute("activation: {'none', 'sigmoid', 'softmax'}").attribute("sparse: int");
-        op.attribute("squared: int = 0").attribute("include_background: int = 1");
-        op.attribute("ignores: int = 0").attribute("ignore_class: int = 0");
-        op.attribute("factor: list(int)").attribute("companions: string = ''");
-        op.attribute("companion_factors: list(int) = []");
-        op.attribute("companion_parameters: list(int) = []");
-        op.attribute("companion_counts: list(int) = []");
-      });
+  const char* const class_weight = "class_weight: M * W";
+  const auto extend = [](Op& op) {
+    op.attribute("kept: list(int)").attribute("class_axis: int");
+    op.attribute("activation: {'none', 'sigmoid', 'softmax'}").attribute("sparse: int");
+    op.attribute("squared: int = 0").attribute("include_background: int = 1");
+    op.attribute("ignores: int = 0").attribute("ignore_class: int = 0");
+    op.attribute("factor: list(int)").attribute("companions: string = ''");
+    op.attribute("companion_factors: list(int) = []");
+    op.attribute("companion_parameters: list(int) = []");
+    op.attribute("companion_counts: list(int) = []");
+  };
+  register_pattern<Overlap>("FastlossOverlap", class_weight, unknown_shape, extend);
+  register_sum<Overlap>("FastlossOverlapSum", class_weight, extend);
 }
 
 }  // namespace fastloss

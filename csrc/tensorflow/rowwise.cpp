@@ -70,8 +70,7 @@ class Rowwise : public LossAttributes {
     return next;
   }
 
-  int64_t terms() const { return 0; }
-  int forward(const Inputs& inputs, void* loss, void* gradient, void*) const {
+  int forward(const Inputs& inputs, void* loss, void*, void* gradient) const {
     return fastloss_rowwise_forward(&inputs.call, loss, gradient, nullptr, nullptr);
   }
   int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
@@ -108,7 +107,7 @@ void register_rowwise() {
     op.attribute("options: list(int)").attribute("axis: int");
     op.attribute("ignores: int = 0").attribute("ignore_class: int = 0");
   };
-  register_pattern<Rowwise>("FastlossRowwise", class_weight, nullptr, unknown_shape, extend);
+  register_pattern<Rowwise>("FastlossRowwise", class_weight, unknown_shape, extend);
   Op metrics = loss_op("FastlossRowwiseMetrics", class_weight);
   extend(metrics);
   metrics.attribute(kAccumulation).output("value: A").output("log_sum_exp: A").output("hit: bool");

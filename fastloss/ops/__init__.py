@@ -1,21 +1,22 @@
 """The losses as TensorFlow ops: loading, choice of backend, gradients."""
 
 from fastloss.ops import gradients
-from fastloss.ops.elementwise import LABEL_DTYPES, elementwise
+from fastloss.ops.elementwise import LABEL_DTYPES, Term, elementwise, elementwise_sum
 from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
 from fastloss.ops.linear import Head, linear_rows, linear_sum
-from fastloss.ops.overlap import Companion, OverlapOptions, overlap, overlap_sum
+from fastloss.ops.overlap import OverlapOptions, overlap, overlap_sum
 from fastloss.ops.rowwise import Options, rowwise, rowwise_metrics
 
 __all__ = [
     "LABEL_DTYPES",
-    "Companion",
     "Head",
     "LoadError",
     "Options",
     "OverlapOptions",
+    "Term",
     "backend",
     "elementwise",
+    "elementwise_sum",
     "linear_rows",
     "linear_sum",
     "overlap",

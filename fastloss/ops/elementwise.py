@@ -1,14 +1,16 @@
-"""One call for every elementwise loss, through the kernels or the reference."""
+"""One call for every elementwise loss and any sum of them, through the kernels or the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import tensorflow as tf
 
 from fastloss import reference
 from fastloss.ops.context import is_recorded
 from fastloss.ops.library import float64_bits, ops, runs_reference
+from fastloss.reference.elementwise import Term
 
 LABEL_DTYPES = frozenset(
     (
@@ -84,3 +86,74 @@ def elementwise(
     return kernels.fastloss_elementwise_record(
         *inputs, value, gradient, loss, bits, reduction, replicas
     )
+
+
+def elementwise_sum(
+    terms: tuple[Term, ...],
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    weight: tf.Tensor | None,
+    reduction: str,
+    replicas: int,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """A weighted sum of losses over the same labels and predictions, which are read once.
+
+    Args:
+        terms: The losses with their parameters and factors.
+        y_true: As in `elementwise`.
+        y_pred: As in `elementwise`.
+        weight: As in `elementwise`.
+        reduction: As in `elementwise`, the same for every term.
+        replicas: As in `elementwise`.
+
+    Returns:
+        The sum, as `elementwise` returns a loss; and the value that each term would have alone,
+        without its factor, `(terms,)` and without a gradient, or None for the reduction "none".
+    """
+    if runs_reference():
+        return reference.elementwise_sum(terms, y_true, y_pred, weight, reduction, replicas)
+    kernels = ops()
+    dtype = y_pred.dtype
+    weights: list[tf.Tensor] = [] if weight is None else [weight]
+    no_column_weight: list[tf.Tensor] = []
+    inputs = (y_true, y_pred, weights, no_column_weight)
+    accumulation = tf.float64 if dtype == tf.float64 else tf.float32
+    loss, bits, factors = _joined(terms)
+    attributes = (loss, bits, reduction, accumulation)
+    if reduction == "none":
+        rows = kernels.fastloss_elementwise_rows(*inputs, *attributes, replicas, factors)
+        return rows, None
+    with_gradient = dtype != tf.float16 and is_recorded(y_pred)
+    value, values, gradients = kernels.fastloss_elementwise_sum(
+        *inputs, *attributes, int(with_gradient), replicas, factors
+    )
+    if not tf.executing_eagerly():
+        value.set_shape([])
+        values.set_shape([len(terms)])
+    elif with_gradient:
+        value = kernels.fastloss_elementwise_record(
+            *inputs, value, *gradients, loss, bits, reduction, replicas, factors
+        )
+    return value, values
+
+
+@cache
+def _joined(terms: tuple[Term, ...]) -> tuple[str, list[int], list[int]]:
+    """The attributes of an op: the names, the bits of all parameters and those of the factors."""
+    return (
+        "+".join(term.loss for term in terms),
+        float64_bits(tuple(x for term in terms for x in term.parameters)),
+        float64_bits(tuple(term.factor for term in terms)),
+    )
+
+
+def terms_of(
+    loss: str, parameters: tuple[float, ...], factors: tuple[float, ...]
+) -> tuple[Term, ...]:
+    """The terms behind the attributes of an op."""
+    terms = []
+    for name, factor in zip(loss.split("+"), factors, strict=True):
+        count = reference.parameter_count(name)
+        terms.append(Term(name, parameters[:count], factor))
+        parameters = parameters[count:]
+    return tuple(terms)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.ops.elementwise import terms_of
 from fastloss.ops.library import float64_of, ops
 
 Gradient: TypeAlias = tf.Tensor | None
@@ -87,17 +88,17 @@ class _Call:
 
 
 class _Elementwise(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = ("factors",)
+
     def reference(self) -> tf.Tensor:
-        return reference.elementwise(
-            self.text("loss"),
-            self.numbers("parameters"),
-            self.y_true,
-            self.y_pred,
-            self.weight,
-            self.second_weight,
-            self.text("reduction"),
-            self.op.get_attr("replicas"),
-        )
+        loss, parameters = self.text("loss"), self.numbers("parameters")
+        factors = self.numbers("factors")
+        inputs = (self.y_true, self.y_pred, self.weight)
+        reduction = (self.text("reduction"), self.op.get_attr("replicas"))
+        if not factors:
+            return reference.elementwise(loss, parameters, *inputs, self.second_weight, *reduction)
+        terms = terms_of(loss, parameters, factors)
+        return reference.elementwise_sum(terms, *inputs, *reduction)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(ops().fastloss_elementwise_gradient, upstream)
@@ -133,11 +134,11 @@ class _Overlap(_Call):
         *("companion_parameters", "companion_counts"),
     )
 
-    def _companions(self) -> list[reference.Companion]:
+    def _companions(self) -> list[reference.Term]:
         parameters = iter(self.numbers("companion_parameters"))
         counts = self.op.get_attr("companion_counts")
         return [
-            reference.Companion(loss, tuple(islice(parameters, count)), factor)
+            reference.Term(loss, tuple(islice(parameters, count)), factor)
             for loss, count, factor in zip(
                 self.text("companions").split(),
                 counts,
@@ -233,8 +234,7 @@ def _differentiate(
     return [next(gradients) if tensor.dtype.is_floating else None for tensor in inputs]
 
 
-# The values of terms come out of an op for looking at; they carry no gradient.
-def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor, *_: Any) -> list[Gradient]:
+def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
     needed = _needed(op)
     gradients = _others(kind, op, needed, upstream)
     if needed[1]:
@@ -243,14 +243,14 @@ def _plain(kind: type[_Call], op: Any, upstream: tf.Tensor, *_: Any) -> list[Gra
 
 
 def _with_gradient(
-    kind: type[_Call], op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor, *_: Any
+    kind: type[_Call], op: Any, upstream: tf.Tensor, gradient_upstream: tf.Tensor
 ) -> list[Gradient]:
     needed = _needed(op)
     gradients: list[Gradient] = [None] * len(needed)
     if not _is_zero(upstream):
         gradients = _others(kind, op, needed, upstream)
         if needed[1]:
-            gradients[1] = ops().fastloss_scale(op.outputs[1], upstream)
+            gradients[1] = ops().fastloss_scale(op.outputs[-1], upstream)
     if not _is_zero(gradient_upstream):
         call = kind.of(op)
         one = tf.ones([], call.accumulation)
@@ -283,6 +283,15 @@ def _metrics(op: Any, upstream: tf.Tensor, *_: Any) -> list[Gradient]:
     return _plain(_Rowwise, op, upstream)
 
 
+def _sum(
+    kind: type[_Call], op: Any, upstream: tf.Tensor, _: Any, *gradient_upstream: tf.Tensor
+) -> list[Gradient]:
+    # The values of the terms come out of the op for looking at; they carry no gradient.
+    if gradient_upstream:
+        return _with_gradient(kind, op, upstream, *gradient_upstream)
+    return _plain(kind, op, upstream)
+
+
 def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
     gradient, upstream = op.inputs
     product = tf.cast(scaled_upstream, upstream.dtype) * tf.cast(gradient, upstream.dtype)
@@ -307,5 +316,7 @@ def register() -> None:
         for suffix, gradient in gradients.items():
             tf.RegisterGradient(op + suffix)(partial(gradient, kind))
     tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
+    tf.RegisterGradient("FastlossElementwiseSum")(partial(_sum, _Elementwise))
+    tf.RegisterGradient("FastlossOverlapSum")(partial(_sum, _Overlap))
     tf.RegisterGradient("FastlossScale")(_scale)
     tf.no_gradient("FastlossAccumulate")

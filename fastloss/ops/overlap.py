@@ -11,7 +11,7 @@ import tensorflow as tf
 from fastloss import reference
 from fastloss.ops.context import is_recorded
 from fastloss.ops.library import float64_bits, ops, runs_reference
-from fastloss.reference import Companion, OverlapOptions
+from fastloss.reference import OverlapOptions, Term
 
 
 def overlap(
@@ -70,14 +70,21 @@ def overlap(
     if reduction == "none":
         rows = ops().fastloss_overlap_rows(*inputs, A=_accumulation(y_pred), **attributes)
         return _with_shape(rows, y_pred, options, kept, class_axis)
-    return _scalar(inputs, attributes)[0]
+    kernels = ops()
+    accumulation = _accumulation(y_pred)
+    if y_pred.dtype == tf.float16 or not is_recorded(y_pred):
+        return kernels.fastloss_overlap(*inputs, A=accumulation, **attributes)
+    value, gradient = kernels.fastloss_overlap_with_gradient(*inputs, A=accumulation, **attributes)
+    if not tf.executing_eagerly():
+        return value
+    return kernels.fastloss_overlap_record(*inputs, value, gradient, **attributes)
 
 
 def overlap_sum(
     loss: str,
     parameters: Sequence[float],
     factor: float,
-    companions: Sequence[Companion],
+    companions: Sequence[Term],
     y_true: tf.Tensor,
     y_pred: tf.Tensor,
     class_weight: tf.Tensor | None,
@@ -133,26 +140,19 @@ def overlap_sum(
         ),
         "companion_counts": [len(companion.parameters) for companion in companions],
     }
-    value, terms = _scalar(_inputs(y_true, y_pred, None, class_weight), attributes)
-    return value, tf.stop_gradient(terms)
-
-
-_Inputs = tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]
-
-
-def _scalar(inputs: _Inputs, attributes: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
     kernels = ops()
-    y_pred = inputs[1]
-    accumulation = _accumulation(y_pred)
+    inputs = _inputs(y_true, y_pred, None, class_weight)
     # As for the elementwise losses: a float16 gradient is made after the loss scale.
-    if y_pred.dtype == tf.float16 or not is_recorded(y_pred):
-        return kernels.fastloss_overlap(*inputs, A=accumulation, **attributes)
-    value, gradient, terms = kernels.fastloss_overlap_with_gradient(
-        *inputs, A=accumulation, **attributes
+    with_gradient = y_pred.dtype != tf.float16 and is_recorded(y_pred)
+    value, terms, gradients = kernels.fastloss_overlap_sum(
+        *inputs, A=_accumulation(y_pred), G=int(with_gradient), **attributes
     )
-    if tf.executing_eagerly():
-        value = kernels.fastloss_overlap_record(*inputs, value, gradient, **attributes)
-    return value, terms
+    if with_gradient and tf.executing_eagerly():
+        value = kernels.fastloss_overlap_record(*inputs, value, gradients[0], **attributes)
+    if not tf.executing_eagerly():
+        value.set_shape([])
+        terms.set_shape([1 + len(companions)])
+    return value, tf.stop_gradient(terms)
 
 
 # More groups side by side outgrow the cache.
@@ -185,7 +185,7 @@ def _inputs(
     y_pred: tf.Tensor,
     weight: tf.Tensor | None,
     class_weight: tf.Tensor | None,
-) -> _Inputs:
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
     return (
         y_true,
         y_pred,

@@ -1,9 +1,15 @@
 """The losses in pure TensorFlow: their definition, the fallback, and the oracle of every check."""
 
-from fastloss.reference.elementwise import LOSSES, elementwise
+from fastloss.reference.elementwise import (
+    LOSSES,
+    Term,
+    elementwise,
+    elementwise_sum,
+    parameter_count,
+)
 from fastloss.reference.overlap import LOSSES as OVERLAP_LOSSES
 from fastloss.reference.overlap import OverlapOptions, overlap
-from fastloss.reference.overlap_sum import Companion, overlap_sum
+from fastloss.reference.overlap_sum import overlap_sum
 from fastloss.reference.rowwise import LOSSES as ROWWISE_LOSSES
 from fastloss.reference.rowwise import Options, rowwise, rowwise_metrics
 
@@ -11,12 +17,14 @@ __all__ = [
     "LOSSES",
     "OVERLAP_LOSSES",
     "ROWWISE_LOSSES",
-    "Companion",
     "Options",
     "OverlapOptions",
+    "Term",
     "elementwise",
+    "elementwise_sum",
     "overlap",
     "overlap_sum",
+    "parameter_count",
     "rowwise",
     "rowwise_metrics",
 ]

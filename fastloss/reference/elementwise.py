@@ -6,7 +6,8 @@ The names and the order of the parameters are those of `csrc/losses/elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from inspect import signature
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -147,6 +148,21 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     )
 }
 
+
+def parameter_count(loss: str) -> int:
+    """How many parameters a loss takes."""
+    names = list(signature(LOSSES[loss]).parameters)
+    return len([name for name in names if name not in ("y_true", "y_pred", "pos_weight")])
+
+
+class Term(NamedTuple):
+    """One of the losses that are added up: `factor` times the loss."""
+
+    loss: str
+    parameters: tuple[float, ...] = ()
+    factor: float = 1.0
+
+
 SUMMED_OVER_ROWS = ("kl_divergence",)
 
 
@@ -185,3 +201,20 @@ def elementwise(
     else:
         divisor = tf.cast(tf.size(rows, tf.int64), dtype)
     return tf.math.divide_no_nan(total, divisor) / replicas
+
+
+def elementwise_sum(
+    terms: Sequence[Term],
+    y_true: Tensor,
+    y_pred: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    replicas: int,
+) -> tuple[Tensor, Tensor | None]:
+    """The same as `fastloss.ops.elementwise_sum`, argument for argument."""
+    values = [
+        elementwise(term.loss, term.parameters, y_true, y_pred, weight, None, reduction, replicas)
+        for term in terms
+    ]
+    total = tf.add_n([term.factor * value for term, value in zip(terms, values, strict=True)])
+    return total, None if reduction == "none" else tf.stop_gradient(tf.stack(values))

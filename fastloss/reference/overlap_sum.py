@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import tensorflow as tf
 
-from fastloss.reference.elementwise import elementwise
+from fastloss.reference.elementwise import Term, elementwise
 from fastloss.reference.overlap import OverlapOptions, overlap
 from fastloss.reference.rowwise import Options, rowwise
 
 Tensor: TypeAlias = tf.Tensor
 
 
-class Companion(NamedTuple):
-    """A loss of each element, or of the classes of each position.
-
-    Attributes:
-        loss: A name of `csrc/losses/elementwise.h` or `csrc/losses/rowwise.h`.
-        parameters: Its parameters in the order of that file.
-        factor: What it counts for.
-    """
-
-    loss: str
-    parameters: tuple[float, ...]
-    factor: float
-
-
 def overlap_sum(
     loss: str,
     parameters: Sequence[float],
     factor: float,
-    companions: Sequence[Companion],
+    companions: Sequence[Term],
     y_true: Tensor,
     y_pred: Tensor,
     class_weight: Tensor | None,

@@ -104,9 +104,9 @@ static void check_call(fastloss_elementwise call) {
   void* other = malloc(size_of(wide));
 
   call.reduction = FASTLOSS_SUM;
-  check(!fastloss_elementwise_forward(&call, loss, gradient), "forward");
+  check(!fastloss_elementwise_forward(&call, loss, NULL, gradient), "forward");
   call.parallel_for = backwards;
-  check(!fastloss_elementwise_forward(&call, other, again), "forward in another order");
+  check(!fastloss_elementwise_forward(&call, other, NULL, again), "forward in another order");
   check(!memcmp(loss, other, size_of(wide)) && !memcmp(gradient, again, bytes),
         "the order of the pieces changes no bit");
   call.parallel_for = NULL;
@@ -117,17 +117,20 @@ static void check_call(fastloss_elementwise call) {
   check(!fastloss_elementwise_backward(&call, upstream, again), "backward");
   check(!memcmp(gradient, again, bytes), "backward recomputes the forward's gradient");
 
-  if (fastloss_elementwise_in_place(call.loss) && bytes) {
+  int in_place = 1;
+  for (int k = 0; k < call.term_count; ++k)
+    in_place &= fastloss_elementwise_in_place(call.terms[k].loss);
+  if (in_place && bytes) {
     const void* y_pred = call.y_pred;
     memcpy(again, y_pred, bytes);
     call.y_pred = again;
-    check(!fastloss_elementwise_forward(&call, other, again), "forward in place");
+    check(!fastloss_elementwise_forward(&call, other, NULL, again), "forward in place");
     check(!memcmp(gradient, again, bytes), "in place gives the same gradient");
     call.y_pred = y_pred;
   }
 
   call.reduction = FASTLOSS_NONE;
-  check(!fastloss_elementwise_forward(&call, rows, NULL), "forward by rows");
+  check(!fastloss_elementwise_forward(&call, rows, NULL, NULL), "forward by rows");
   double sum = 0;
   for (int64_t row = 0; row < call.rows; ++row) sum += at(rows, wide, row);
   const double total = at(loss, wide, 0);
@@ -137,6 +140,33 @@ static void check_call(fastloss_elementwise call) {
     check(call.rows == 0 ? total == 0 : (sum != sum) == (total != total), "empty rows");
 
   free(gradient), free(again), free(rows), free(loss), free(other);
+}
+
+static void check_terms(fastloss_elementwise call) {
+  const fastloss_term* const terms = call.terms;
+  const int wide = call.y_pred_dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+  const size_t bytes = call.term_count * size_of(wide);
+  void* values = malloc(bytes);
+  void* alone = malloc(bytes);
+  void* loss = malloc(size_of(wide));
+  call.reduction = FASTLOSS_MEAN;
+  check(!fastloss_elementwise_forward(&call, loss, values, NULL), "forward of the terms");
+  const int count = call.term_count;
+  double sum = 0;
+  call.term_count = 1;
+  for (int k = 0; k < count; ++k) {
+    fastloss_term term = terms[k];
+    term.factor = 1;
+    call.terms = &term;
+    check(!fastloss_elementwise_forward(&call, (char*)alone + k * size_of(wide), NULL, NULL),
+          "forward of one term");
+    sum += terms[k].factor * at(values, wide, k);
+  }
+  if (call.columns) {
+    check(!memcmp(values, alone, bytes), "a term has the bits that it has alone");
+    check(fabs(sum - at(loss, wide, 0)) <= 1e-5 * (1 + fabs(sum)), "the terms add up to the sum");
+  }
+  free(values), free(alone), free(loss);
 }
 
 static const struct {
@@ -179,9 +209,17 @@ static void check_losses(void) {
         snprintf(context, sizeof context, "%s, y_true %d, y_pred %d, (%lld, %lld)", kLosses[l].name,
                  label, predictions[p], (long long)rows, (long long)columns);
         fastloss_elementwise call = {0};
-        call.loss = kLosses[l].name;
-        call.parameters = kLosses[l].values;
-        call.parameter_count = kLosses[l].count;
+        /* The loss alone, and in a sum with the two that follow it in the list. */
+        fastloss_term terms[3];
+        for (size_t k = 0; k < 3; ++k) {
+          const size_t other = (l + k) % (sizeof(kLosses) / sizeof(*kLosses));
+          terms[k].loss = kLosses[other].name;
+          terms[k].parameters = kLosses[other].values;
+          terms[k].parameter_count = kLosses[other].count;
+          terms[k].factor = k ? 0.5 * k : 1;
+        }
+        call.terms = terms;
+        call.term_count = 1;
         call.replicas = 1;
         call.y_true_dtype = label;
         call.y_pred_dtype = predictions[p];
@@ -203,8 +241,13 @@ static void check_losses(void) {
           call.weight_count = 2;
           check_call(call);
         }
-        void* classes = make(wide, columns, 0);
+        call.term_count = 3;
+        check_call(call);
         call.weight = NULL;
+        check_call(call);
+        check_terms(call);
+        call.term_count = 1;
+        void* classes = make(wide, columns, 0);
         if (columns) {
           call.column_weight = classes;
           call.column_weight_count = columns;
@@ -220,26 +263,39 @@ static void check_refusals(void) {
   const float x = 0;
   float loss;
   fastloss_elementwise call = {0};
-  call.loss = "huber";
-  call.parameters = parameters;
-  call.parameter_count = 1;
+  fastloss_term terms[2] = {{"huber", parameters, 1, 1}, {"pinball", parameters, 1, 1}};
+  call.terms = terms;
+  call.term_count = 1;
   call.replicas = 1;
   call.y_true_dtype = call.y_pred_dtype = FASTLOSS_FLOAT32;
   call.rows = call.columns = 1;
   call.y_true = call.y_pred = &x;
-  check(!fastloss_elementwise_forward(&call, &loss, NULL), "a good call");
-  call.loss = "hubert";
-  check(fastloss_elementwise_forward(&call, &loss, NULL) == -1, "an unknown loss");
+  check(!fastloss_elementwise_forward(&call, &loss, NULL, NULL), "a good call");
+  terms[0].loss = "hubert";
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1, "an unknown loss");
   check(strstr(fastloss_error(), "hubert") != NULL, "the error names it");
-  call.loss = "huber";
-  call.parameter_count = 2;
-  check(fastloss_elementwise_forward(&call, &loss, NULL) == -1, "too many parameters");
-  call.parameter_count = 1;
+  terms[0].loss = "huber";
+  terms[0].parameter_count = 2;
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1, "too many parameters");
+  terms[0].parameter_count = 1;
   call.y_pred_dtype = FASTLOSS_INT32;
-  check(fastloss_elementwise_forward(&call, &loss, NULL) == -1, "integer predictions");
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1, "integer predictions");
   call.y_pred_dtype = FASTLOSS_FLOAT32;
+  call.term_count = 0;
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1, "no loss");
+  call.term_count = 2;
+  check(!fastloss_elementwise_forward(&call, &loss, NULL, NULL), "two losses");
+  call.column_weight = &x;
+  call.column_weight_count = 1;
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1,
+        "a column weight for two losses");
+  call.column_weight = NULL;
+  float values[2];
+  call.reduction = FASTLOSS_NONE;
+  check(fastloss_elementwise_forward(&call, &loss, values, NULL) == -1,
+        "values of the terms of each row");
   call.rows = -1;
-  check(fastloss_elementwise_forward(&call, &loss, NULL) == -1, "a negative number of rows");
+  check(fastloss_elementwise_forward(&call, &loss, NULL, NULL) == -1, "a negative number of rows");
   check(fastloss_set_isa("mmx") == -1, "an unknown instruction set");
 }
 
