@@ -263,3 +263,12 @@ def choices(**arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
         dict(zip(arguments, values, strict=True))
         for values in itertools.product(*arguments.values())
     ]
+
+
+def find(public: str, **arguments: Any) -> Case:
+    """The first case of a class, with these arguments if any are given."""
+    return next(
+        case
+        for case in CASES
+        if case.public == public and (not arguments or case.arguments == arguments)
+    )
