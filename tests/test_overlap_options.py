@@ -350,7 +350,9 @@ def test_a_half_precision_image(dtype, backend):
     expected = score("Dice", y_true.ravel(), y_pred.ravel())
     if dtype == "float16":
         assert np.isnan(keras.losses.dice(tf.constant(y_true), tf.constant(y_pred)))
-    for loss in (fl.Dice(), fl.Dice(dtype=dtype), fl.dice):
+        assert float(keras.losses.tversky(tf.constant(y_true), tf.constant(y_pred))) == 1
+    # With its own alpha and beta a Tversky loss is the Dice loss.
+    for loss in (fl.Dice(), fl.Dice(dtype=dtype), fl.dice, fl.tversky):
         value = loss(tf.constant(y_true), tf.constant(y_pred))
         np.testing.assert_allclose(
             float(value), expected, rtol=1e-6 if value.dtype == tf.float32 else 4e-3
