@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import keras
+import overlap_cases
 import pytest
 import rowwise_cases
 from cases import CASES
@@ -14,7 +15,7 @@ from fastloss import core, reference
 from fastloss.losses.base import FusedLoss
 
 FOUND_BY_THE_DRIVER = {"binary"}
-EVERY_CASE = (*CASES, *rowwise_cases.CASES)
+EVERY_CASE = (*CASES, *rowwise_cases.CASES, *overlap_cases.CASES)
 # Keras has it since August 2026, in this place.
 NEWER = {
     "SparseCategoricalCrossentropy": "label_smoothing",
@@ -49,6 +50,19 @@ def test_rowwise_loss_has_reference_and_class():
         assert callable(getattr(fl, case.function))
 
 
+def test_overlap_loss_has_reference_and_class():
+    assert {case.loss for case in overlap_cases.SUMMED} == set(reference.OVERLAP_LOSSES)
+    for case in overlap_cases.CASES:
+        assert issubclass(getattr(fl, case.public), FusedLoss)
+        assert callable(getattr(fl, case.function))
+    for loss in reference.OVERLAP_LOSSES.values():
+        names = list(inspect.signature(loss).parameters)
+        assert [name for name in names if name != "class_weight"][-2:] == [
+            "smooth_numerator",
+            "smooth_denominator",
+        ]
+
+
 def in_keras(names):
     return sorted(name for name in set(names) if hasattr(keras.losses, name))
 
@@ -74,7 +88,9 @@ def test_function_takes_the_arguments_of_keras_in_its_order(function):
     check_arguments(function)
 
 
-@pytest.mark.parametrize("public", in_keras(case.public for case in rowwise_cases.CASES))
+@pytest.mark.parametrize(
+    "public", in_keras(case.public for case in (*rowwise_cases.CASES, *overlap_cases.CASES))
+)
 def test_more_arguments_are_given_by_name_only(public):
     expected = inspect.signature(getattr(keras.losses, public)).parameters
     for name, parameter in inspect.signature(getattr(fl, public)).parameters.items():
