@@ -548,7 +548,7 @@ class Walk {
 
   // ---- From sums to losses.
 
-  int64_t first_class() const { return call_.skips_first ? 1 : 0; }
+  int64_t first_class() const { return std::min<int64_t>(call_.skips_first, call_.classes); }
   int64_t groups_per_image() const { return call_.per_class ? call_.classes - first_class() : 1; }
 
   // The loss of each group, and its slopes by the sums of each class.
