@@ -1,5 +1,6 @@
 """The losses, by what they are for."""
 
+from fastloss.losses.algebra import WeightedSum
 from fastloss.losses.categorical import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
@@ -107,6 +108,7 @@ __all__ = [
     "SparseCategoricalFocalCrossentropy",
     "SparseCategoricalHinge",
     "SquaredHinge",
+    "WeightedSum",
     "bce",
     "binary_crossentropy",
     "binary_focal_crossentropy",
