@@ -41,6 +41,7 @@ from fastloss.losses.distribution import (
     poisson,
 )
 from fastloss.losses.linear import linear_sparse_categorical_crossentropy
+from fastloss.losses.multi_task import MultiTask
 from fastloss.losses.multiclass_hinge import (
     CategoricalHinge,
     SparseCategoricalHinge,
@@ -74,6 +75,7 @@ from fastloss.losses.regression import (
     pinball,
     quantile,
 )
+from fastloss.losses.regularized import Regularized
 from fastloss.losses.rowwise import RowMetrics
 from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
 
@@ -100,9 +102,11 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "MultiTask",
     "Pinball",
     "Poisson",
     "Quantile",
+    "Regularized",
     "RowMetrics",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",

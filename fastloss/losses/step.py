@@ -1,4 +1,4 @@
-"""What a loss leaves on y_pred for the metrics of the same step, as Keras leaves a mask there."""
+"""What layers and losses leave on y_pred for those behind them, as Keras leaves a mask there."""
 
 from __future__ import annotations
 
