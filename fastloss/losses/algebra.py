@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import keras
@@ -97,9 +98,11 @@ class WeightedSum(Algebra, keras.losses.Loss):
     Formula: `sum(factor * loss)`
 
     Each term keeps its own arguments and reduction, and sample weights and masks go to all of them.
-    Terms whose access patterns meet are computed in one pass over y_true and y_pred; `explain`
-    says which. Losses of other origin, `keras.losses.CosineSimilarity()` as well as your own
-    subclass of `keras.losses.Loss`, are called as they are.
+    Elementwise terms of the last axis that have the same reduction and dtype, and no `pos_weight`,
+    are computed in one pass over y_true and y_pred; `explain` says which those are. Losses of other
+    origin, `keras.losses.CosineSimilarity()` as well as your own subclass of `keras.losses.Loss`,
+    are called as they are; as they know no multiplication, scale them here:
+    `fl.WeightedSum([keras.losses.CosineSimilarity()], [0.5])`.
 
     Args:
         losses: The terms, Keras losses.
@@ -140,11 +143,11 @@ class WeightedSum(Algebra, keras.losses.Loss):
     def __call__(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
     ) -> Tensor:
-        with tf.name_scope(self.name):
-            y_pred = _as_tensor(y_pred)
-            total, values = self._evaluate(_as_tensor(y_true), y_pred, sample_weight)
-            remember(y_pred, self.identity(), values)
-            return total
+        y_true, y_pred = _as_tensor(y_true), _as_tensor(y_pred)
+        with nullcontext() if tf.executing_eagerly() else tf.name_scope(self.name):
+            total, values = self._evaluate(y_true, y_pred, sample_weight)
+        remember(y_pred, self.identity(), values)
+        return total
 
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """One loss per row, as Keras's `call`."""
