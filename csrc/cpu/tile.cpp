@@ -207,18 +207,35 @@ void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) 
   for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
 }
 
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// 32 running sums, joined pairwise, then the rest: the same order for every width of a vector. They
+// are vectors by name, as the compiler would keep an array of 32 in memory, for more than the
+// additions cost.
 template <class T>
 T sum(const T* x, int64_t count) {
-  constexpr int kSums = 32;
+  constexpr int kSums = 32, kWidth = kVectorBytes / int(sizeof(T));
+  typedef T Vector __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
   T total = 0;
   int64_t i = 0;
   if (count >= kSums) {
-    T sums[kSums] = {};
+    Vector sums[kSums / kWidth] = {};
     for (; i + kSums <= count; i += kSums)
-      for (int k = 0; k < kSums; ++k) sums[k] += x[i + k];
-    for (int width = kSums / 2; width > 0; width /= 2)
-      for (int k = 0; k < width; ++k) sums[k] += sums[k + width];
-    total = sums[0];
+      for (int k = 0; k < kSums / kWidth; ++k)
+        sums[k] += *reinterpret_cast<const Vector*>(x + i + k * kWidth);
+    for (int half = kSums / kWidth / 2; half > 0; half /= 2)
+      for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+    T lanes[kWidth];
+    __builtin_memcpy(lanes, &sums[0], sizeof(lanes));
+    for (int width = kWidth / 2; width > 0; width /= 2)
+      for (int k = 0; k < width; ++k) lanes[k] += lanes[k + width];
+    total = lanes[0];
   }
   for (; i < count; ++i) total += x[i];
   return total;

@@ -1,5 +1,6 @@
 """The losses, by what they are for."""
 
+from fastloss.losses.algebra import WeightedSum
 from fastloss.losses.categorical import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
@@ -44,6 +45,7 @@ from fastloss.losses.distribution import (
 from fastloss.losses.jaccard import Jaccard, jaccard
 from fastloss.losses.linear import linear_sparse_categorical_crossentropy
 from fastloss.losses.lovasz import LovaszHinge, LovaszSoftmax, lovasz_hinge, lovasz_softmax
+from fastloss.losses.multi_task import MultiTask
 from fastloss.losses.multiclass_hinge import (
     CategoricalHinge,
     SparseCategoricalHinge,
@@ -77,6 +79,7 @@ from fastloss.losses.regression import (
     pinball,
     quantile,
 )
+from fastloss.losses.regularized import Regularized
 from fastloss.losses.rowwise import RowMetrics
 from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
 from fastloss.losses.tversky import FocalTversky, Tversky, focal_tversky, tversky
@@ -111,15 +114,18 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "MultiTask",
     "Pinball",
     "Poisson",
     "Quantile",
+    "Regularized",
     "RowMetrics",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
     "SparseCategoricalHinge",
     "SquaredHinge",
     "Tversky",
+    "WeightedSum",
     "bce",
     "binary_crossentropy",
     "binary_focal_crossentropy",

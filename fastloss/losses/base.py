@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from fastloss.losses.algebra import Algebra
 from fastloss.losses.inputs import Tensor, TensorLike, label, prediction
 
 
@@ -30,11 +31,12 @@ class Term(Protocol):
         """The loss weighed, masked and reduced."""
 
 
-class FusedLoss(keras.losses.Loss):
+class FusedLoss(Algebra, keras.losses.Loss):
     """Base class of the losses, a Keras loss.
 
     It takes labels and predictions in the dtype they come in, where Keras would first cast both,
-    and hands weights, mask and reduction to the same walk over memory.
+    and hands weights, mask and reduction to the same walk over memory. Sums, differences and
+    multiples of losses are losses: `fl.MeanSquaredError() + 0.5 * fl.Huber()`.
     """
 
     autograph_info__: Any = {}  # noqa: RUF012 - AutoGraph leaves calls to such objects alone
@@ -43,10 +45,18 @@ class FusedLoss(keras.losses.Loss):
         """The loss to compute, and what on: logits, where they are behind y_pred."""
         raise NotImplementedError
 
+    def is_fused(self) -> bool:
+        """Whether the loss is its term: a subclass may have a `call` of its own instead."""
+        return type(self).call is FusedLoss.call
+
+    def prediction(self, y_pred: TensorLike) -> Tensor:
+        """y_pred as the loss reads it."""
+        return prediction(y_pred, self.dtype)
+
     def __call__(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
     ) -> Tensor:
-        if type(self).call is not FusedLoss.call:
+        if not self.is_fused():
             return super().__call__(y_true, y_pred, sample_weight)
         mask = getattr(y_pred, "_keras_mask", None)
         if tf.executing_eagerly():
@@ -57,14 +67,14 @@ class FusedLoss(keras.losses.Loss):
     def _evaluate(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike, mask: TensorLike
     ) -> Tensor:
-        term, y_pred = self._term(prediction(y_pred, self.dtype))
+        term, y_pred = self._term(self.prediction(y_pred))
         y_true, y_pred = term.aligned(label(y_true), y_pred)
         loss = term.scalar(y_true, y_pred, sample_weight, mask, self.reduction)
         return loss if loss.dtype == self.dtype else tf.cast(loss, self.dtype)
 
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """One loss per row, as Keras's `call`."""
-        term, y_pred = self._term(prediction(y_pred, self.dtype))
+        term, y_pred = self._term(self.prediction(y_pred))
         return term.rows(*term.aligned(label(y_true), y_pred))
 
 
