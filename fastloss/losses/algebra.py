@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from fastloss.losses.inputs import Tensor, TensorLike, label
-from fastloss.losses.shared_walk import Part, SharedWalk, plan
+from fastloss.losses.passes import plan
+from fastloss.losses.shared_walk import Part, SharedWalk
 from fastloss.losses.step import remember
 from fastloss.losses.term_value import TermValue
 
@@ -99,7 +100,10 @@ class WeightedSum(Algebra, keras.losses.Loss):
 
     Each term keeps its own arguments and reduction, and sample weights and masks go to all of them.
     Elementwise terms of the last axis that have the same reduction and dtype, and no `pos_weight`,
-    are computed in one pass over y_true and y_pred; `explain` says which those are. Losses of other
+    are computed in one pass over y_true and y_pred. So are an overlap loss and what can ride along
+    with it, while there are no sample weights: elementwise terms of the last axis under a mean, or,
+    after a softmax, cross-entropies of the same classes from logits, plain or focal, with the same
+    `ignore_class`. `explain` says which terms share a pass. Losses of other
     origin, `keras.losses.CosineSimilarity()` as well as your own subclass of `keras.losses.Loss`,
     are called as they are; as they know no multiplication, scale them here:
     `fl.WeightedSum([keras.losses.CosineSimilarity()], [0.5])`.
@@ -183,8 +187,7 @@ class WeightedSum(Algebra, keras.losses.Loss):
         It holds for a y_true and a y_pred that all terms take as they come: a sigmoid in front of
         the loss makes a cross-entropy read the logits behind it, in a pass of its own.
         """
-        anything = tf.zeros([1, 1])
-        passes = self._plan(anything, anything)[1]
+        passes = self._plan_of_anything()
         count = len(passes)
         lines = [f"{self.name}: {len(self.losses)} losses in {count} pass{'es' * (count > 1)}"]
         for number, (walk, indices) in enumerate(passes, 1):
@@ -192,6 +195,17 @@ class WeightedSum(Algebra, keras.losses.Loss):
             kind = walk.name if walk else "alone"
             lines.append(f"  {number}. {terms.replace('+ -', '- ')} ({kind})")
         return "\n".join(lines)
+
+    def _plan_of_anything(self) -> list[tuple[SharedWalk | None, list[int]]]:
+        # An axis may name a dimension that only images or volumes have.
+        for rank in range(4, 8):
+            anything = tf.zeros([2] * rank)
+            try:
+                return self._plan(anything, anything)[1]
+            except ValueError:
+                if rank == 7:
+                    raise
+        raise AssertionError
 
     def get_config(self) -> dict[str, Any]:
         return {

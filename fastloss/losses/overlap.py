@@ -91,29 +91,37 @@ class Overlap(NamedTuple):
         reduction: str = "none",
         replicas: int = 1,
     ) -> Tensor:
-        given = self.settings
         kept, axis = self.layout(y_pred)
-        options = OverlapOptions(
-            self.activation,
-            given.sparse,
-            given.squared,
-            given.include_background,
-            given.ignore_class,
-        )
         return ops.overlap(
             self.loss,
             self.parameters,
             y_true,
             y_pred,
             weight,
-            class_weight(given.class_weights, y_pred, axis),
-            options,
+            self.class_weight(y_pred),
+            self.options,
             kept,
             axis,
             # The one value of a single group is its sum, which a kernel differentiates at once.
             reduction if kept else "sum",
             replicas,
         )
+
+    @property
+    def options(self) -> OverlapOptions:
+        """How the sums are taken."""
+        given = self.settings
+        return OverlapOptions(
+            self.activation,
+            given.sparse,
+            given.squared,
+            given.include_background,
+            given.ignore_class,
+        )
+
+    def class_weight(self, y_pred: Tensor) -> Tensor | None:
+        """The weights of the classes, checked against y_pred."""
+        return class_weight(self.settings.class_weights, y_pred, self.layout(y_pred).class_axis)
 
     def _class_axis(self, y_pred: Tensor) -> int:
         rank = len(y_pred.shape)
@@ -124,6 +132,7 @@ class Overlap(NamedTuple):
         return class_axis(self.settings.class_axis, rank, "class_axis")
 
     def layout(self, y_pred: Tensor) -> Layout:
+        """The axes that tell the groups apart."""
         given, rank = self.settings, len(y_pred.shape)
         classes = self._class_axis(y_pred) if self.has_classes else -1
         if given.axis is not None:

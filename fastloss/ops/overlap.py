@@ -130,6 +130,8 @@ def overlap_sum(
             reduction,
             replicas,
         )
+    if class_axis < 0 and not _walkable(kept, y_pred.shape):
+        y_true, y_pred, kept = _with_groups_first(kept, y_true, y_pred)
     attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
     attributes |= {
         "factor": float64_bits((factor,)),
