@@ -245,6 +245,8 @@ bool scalar_probe(const char* function, bool is_double, const void* x, const voi
 
 extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
+extern const BoxOps<float> kBoxOpsFloat;
+extern const BoxOps<double> kBoxOpsDouble;
 extern const Isa kIsa;
 #define FASTLOSS_TEXT_(x) #x
 #define FASTLOSS_TEXT(x) FASTLOSS_TEXT_(x)
@@ -253,6 +255,8 @@ const Isa kIsa = {FASTLOSS_TEXT(FASTLOSS_ISA),
                   kOps<double>,
                   &kRowOpsFloat,
                   &kRowOpsDouble,
+                  &kBoxOpsFloat,
+                  &kBoxOpsDouble,
                   scalar_probe};
 
 }  // namespace FASTLOSS_ISA

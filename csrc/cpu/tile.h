@@ -43,6 +43,8 @@ struct TileOps {
 
 template <class T>
 struct RowOps;
+template <class T>
+struct BoxOps;
 
 struct Isa {
   const char* name;
@@ -50,6 +52,8 @@ struct Isa {
   TileOps<double> f64;
   const RowOps<float>* rows_f32;
   const RowOps<double>* rows_f64;
+  const BoxOps<float>* boxes_f32;
+  const BoxOps<double>* boxes_f64;
   bool (*scalar_probe)(const char* function, bool is_double, const void* x, const void* y,
                        void* out, long long count);
 
