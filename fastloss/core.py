@@ -20,7 +20,8 @@ _DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 def library() -> ctypes.CDLL:
     """The loaded library; an OSError names the file where it cannot be loaded."""
     lib = ctypes.CDLL(str(LIBRARY))
-    for name in ("isa", "isas", "error", "version", "elementwise_losses", "rowwise_losses"):
+    losses = ("box_losses", "elementwise_losses", "rowwise_losses")
+    for name in ("isa", "isas", "error", "version", *losses):
         getattr(lib, f"fastloss_{name}").restype = ctypes.c_char_p
     lib.fastloss_trim.restype = ctypes.c_int64
     return lib
@@ -92,13 +93,18 @@ def rowwise_losses() -> dict[str, tuple[str, ...]]:
     return _signatures(library().fastloss_rowwise_losses())
 
 
+def box_losses() -> dict[str, tuple[str, ...]]:
+    """The losses between boxes of the library and the names of their parameters."""
+    return _signatures(library().fastloss_box_losses())
+
+
 def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str = "") -> np.ndarray:
     """Apply one function of `csrc/losses/scalar.h` to an array.
 
     Args:
         function: Its name, as "exp".
         x: Float32 or float64.
-        y: Second argument, of x's dtype and shape, for "pow".
+        y: Second argument, of x's dtype and shape, for "pow" and "atan2".
         isa: Instruction set; "" is the best that this CPU has.
     """
     x = np.ascontiguousarray(x)
@@ -182,6 +188,30 @@ class RowwiseCall(ctypes.Structure):
         ("z_loss", ctypes.c_double),
         ("ignores", ctypes.c_int32),
         ("ignore_class", ctypes.c_int64),
+        ("parallel_for", ctypes.c_void_p),
+        ("parallel_context", ctypes.c_void_p),
+    ]
+
+
+class BoxesCall(ctypes.Structure):
+    """`struct fastloss_boxes` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("loss", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(ctypes.c_double)),
+        ("parameter_count", ctypes.c_int32),
+        ("reduction", ctypes.c_int32),
+        ("replicas", ctypes.c_int32),
+        ("y_true_dtype", ctypes.c_int32),
+        ("y_pred_dtype", ctypes.c_int32),
+        ("box_format", ctypes.c_int32),
+        ("boxes", ctypes.c_int64),
+        ("y_true", ctypes.c_void_p),
+        ("y_pred", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("weight_count", ctypes.c_int64),
+        ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
         ("parallel_for", ctypes.c_void_p),
         ("parallel_context", ctypes.c_void_p),
     ]
