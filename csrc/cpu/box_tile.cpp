@@ -16,19 +16,12 @@ bool same(const char* x, const char* y) {
   return *x == *y;
 }
 
-template <class T>
-FASTLOSS_INLINE Ends<T> around(T centre, T size) {
-  const T half = T(0.5) * size;
-  return {centre - half, centre + half};
-}
-
 template <bool kCentred, class T>
 FASTLOSS_INLINE Axis<T> axis_of(const T* prediction, const T* label) {
-  // Centres count from that of the prediction, so that no digits are lost to where a box lies.
   if constexpr (kCentred)
-    return {around(T(0), prediction[kApart]), around(label[0] - prediction[0], label[kApart])};
+    return Axis<T>::of_centres(prediction[0], prediction[kApart], label[0], label[kApart]);
   else
-    return {{prediction[0], prediction[kApart]}, {label[0], label[kApart]}};
+    return Axis<T>::of_corners({prediction[0], prediction[kApart]}, {label[0], label[kApart]});
 }
 
 template <bool kCentred, class T>

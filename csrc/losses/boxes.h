@@ -54,22 +54,20 @@ FASTLOSS_INLINE T even_step(T x) {
 }
 
 // One axis of a predicted box and a label. Ends in the wrong order make an empty interval of their
-// box; the hull holds them all the same, which shows such a prediction the way back.
+// box; the hull holds them all the same, from which such a prediction may find back.
 template <class T>
 struct Axis {
   T width, label_width, overlap, hull;
   T shift;  // from the label's centre to the prediction's
 
-  FASTLOSS_INLINE Axis(Ends<T> box, Ends<T> label)
-      : width(at_least(T(0), box.high - box.low)),
-        label_width(at_least(T(0), label.high - label.low)),
-        overlap(at_least(T(0), smaller(box.high, label.high) - larger(box.low, label.low))),
-        shift(T(0.5) * ((box.low - label.low) + (box.high - label.high))),
-        inverted_(box.high < box.low) {
-    const T low = smaller(box.low, box.high), high = larger(box.high, box.low);
-    const T label_low = smaller(label.low, label.high), label_high = larger(label.high, label.low);
-    hull = larger(high, label_high) - smaller(low, label_low);
-    beyond_ = {even_step(label_low - low), even_step(high - label_high)};
+  static FASTLOSS_INLINE Axis of_corners(Ends<T> box, Ends<T> label) {
+    return Axis(box, label, box.high - box.low, label.high - label.low,
+                T(0.5) * ((box.low - label.low) + (box.high - label.high)));
+  }
+  // Ends count from the centre of the prediction, so that no digits are lost to where a box lies.
+  static FASTLOSS_INLINE Axis of_centres(T centre, T size, T label_centre, T label_size) {
+    const T half = T(0.5) * size, label_half = T(0.5) * label_size, shift = centre - label_centre;
+    return Axis({-half, half}, {-shift - label_half, label_half - shift}, size, label_size, shift);
   }
 
   // factor * the derivative of a length by the ends of the predicted box.
@@ -88,6 +86,18 @@ struct Axis {
   FASTLOSS_INLINE Ends<T> by_shift(T factor) const { return {T(0.5) * factor, T(0.5) * factor}; }
 
  private:
+  FASTLOSS_INLINE Axis(Ends<T> box, Ends<T> label, T size, T label_size, T shift)
+      : width(at_least(T(0), size)),
+        label_width(at_least(T(0), label_size)),
+        overlap(at_least(T(0), smaller(box.high, label.high) - larger(box.low, label.low))),
+        shift(shift),
+        inverted_(box.high < box.low) {
+    const T low = smaller(box.low, box.high), high = larger(box.high, box.low);
+    const T label_low = smaller(label.low, label.high), label_high = larger(label.high, label.low);
+    hull = larger(high, label_high) - smaller(low, label_low);
+    beyond_ = {even_step(label_low - low), even_step(high - label_high)};
+  }
+
   bool inverted_;
   Ends<T> beyond_;  // how far each end makes the hull: 0, 1, or half where it meets the label's
 };
@@ -176,9 +186,12 @@ struct complete_box_iou : distance_box_iou<T> {
     const T miss = box_iou<T>::operator()(x, y).value;
     const T square = x.width * x.width + y.width * y.width;
     const T label_square = x.label_width * x.label_width + y.label_width * y.label_width;
-    // Of the difference at once: one function, and exact for boxes of almost the same shape.
-    const T across =
-        x.label_width * (y.width - y.label_width) - y.label_width * (x.width - x.label_width);
+    // Of the difference at once: one function, and exact for boxes of almost the same shape. The
+    // cross product of the sides may take either box for one of its factors; the smaller loses
+    // less.
+    const bool is_smaller = square < label_square;
+    const T across = (x.label_width - x.width) * (is_smaller ? y.width : y.label_width) -
+                     (y.label_width - y.width) * (is_smaller ? x.width : x.label_width);
     const T along = x.width * x.label_width + y.width * y.label_width;
     const T angle = smaller(square, label_square) < this->epsilon ? T(0) : atan2(across, along);
     const T v = kScale * (angle * angle);

@@ -41,7 +41,7 @@ def _sorted(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return tf.where(inverted, high, low), tf.where(inverted, low, high)
 
 
-def _axis(low: Tensor, high: Tensor, label_low: Tensor, label_high: Tensor) -> Axis:
+def _of_corners(low: Tensor, high: Tensor, label_low: Tensor, label_high: Tensor) -> Axis:
     overlap = _even(tf.minimum, high, label_high) - _even(tf.maximum, low, label_low)
     first, last = _sorted(low, high)
     label_first, label_last = _sorted(label_low, label_high)
@@ -54,15 +54,16 @@ def _axis(low: Tensor, high: Tensor, label_low: Tensor, label_high: Tensor) -> A
     )
 
 
+def _of_centres(centre: Tensor, size: Tensor, label_centre: Tensor, label_size: Tensor) -> Axis:
+    half, label_half, shift = 0.5 * size, 0.5 * label_size, centre - label_centre
+    ends = _of_corners(-half, half, -shift - label_half, label_half - shift)
+    return ends._replace(label_width=tf.nn.relu(label_size), shift=shift)
+
+
 def _axes(y_true: Tensor, y_pred: Tensor, box_format: str) -> tuple[Axis, Axis]:
-    if box_format == "corners":
-        (x, y, x_end, y_end), label = (tf.unstack(boxes, axis=-1) for boxes in (y_pred, y_true))
-        return _axis(x, x_end, label[0], label[2]), _axis(y, y_end, label[1], label[3])
-    shift, label_half = y_true[..., :2] - y_pred[..., :2], 0.5 * y_true[..., 2:]
-    half = 0.5 * y_pred[..., 2:]
-    ends = (-half, half, shift - label_half, shift + label_half)
-    x, y = (_axis(*(end[..., i] for end in ends)) for i in (0, 1))
-    return x, y
+    axis = _of_corners if box_format == "corners" else _of_centres
+    box, label = tf.unstack(y_pred, 4, axis=-1), tf.unstack(y_true, 4, axis=-1)
+    return axis(box[0], box[2], label[0], label[2]), axis(box[1], box[3], label[1], label[3])
 
 
 def _union(x: Axis, y: Axis) -> Tensor:
