@@ -203,6 +203,43 @@ FASTLOSS_API int fastloss_overlap_backward(const fastloss_overlap* call, const v
 
 /* As fastloss_elementwise_losses. */
 FASTLOSS_API const char* fastloss_overlap_losses(void);
+typedef enum fastloss_box_format {
+  FASTLOSS_CORNERS = 0, /* x1, y1, x2, y2, or with x and y the other way round */
+  FASTLOSS_CENTRE = 1   /* x, y, width, height, or with x and y the other way round */
+} fastloss_box_format;
+
+/* Pairs of boxes, (boxes, 4), row-major. The accumulation type is float64 for float64 predictions,
+ * else float32. */
+typedef struct fastloss_boxes {
+  const char* loss; /* "box_iou" ... as in csrc/losses/boxes.h */
+  const double* parameters;
+  int32_t parameter_count;
+  int32_t reduction; /* fastloss_reduction, over the boxes */
+  int32_t replicas;  /* at least 1 */
+  int32_t y_true_dtype;
+  int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
+  int32_t box_format;   /* fastloss_box_format */
+  int64_t boxes;
+  const void* y_true;
+  const void* y_pred;
+  /* As in fastloss_elementwise. */
+  const void* weight;
+  int64_t weight_count, weight_repeat, weight_expansion;
+  fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
+  void* parallel_context;
+} fastloss_boxes;
+
+/* loss: (boxes,) for FASTLOSS_NONE, else a scalar; accumulation type.
+ * gradient: NULL, or (boxes, 4) of y_pred's type, the gradient of the scalar loss; may be y_pred
+ * itself. */
+FASTLOSS_API int fastloss_boxes_forward(const fastloss_boxes* call, void* loss, void* gradient);
+
+/* upstream: (boxes,) for FASTLOSS_NONE, else a scalar; accumulation type. */
+FASTLOSS_API int fastloss_boxes_backward(const fastloss_boxes* call, const void* upstream,
+                                         void* gradient);
+
+/* As fastloss_elementwise_losses. */
+FASTLOSS_API const char* fastloss_box_losses(void);
 
 /* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */
 FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradient,

@@ -266,7 +266,7 @@ def _application() -> Callable[[], None]:
             typer.Option(
                 metavar="NAME",
                 help="Only this loss, as in binary_crossentropy, or family: regression, "
-                "classification, rowwise; may be repeated.",
+                "classification, rowwise, boxes; may be repeated.",
                 show_default="all",
             ),
         ] = None,

@@ -22,7 +22,7 @@ def library() -> ctypes.CDLL:
     lib = ctypes.CDLL(str(LIBRARY))
     for name in ("isa", "isas", "error", "version"):
         getattr(lib, f"fastloss_{name}").restype = ctypes.c_char_p
-    for pattern in ("elementwise", "rowwise", "overlap"):
+    for pattern in ("box", "elementwise", "overlap", "rowwise"):
         getattr(lib, f"fastloss_{pattern}_losses").restype = ctypes.c_char_p
     lib.fastloss_trim.restype = ctypes.c_int64
     return lib
@@ -94,6 +94,11 @@ def rowwise_losses() -> dict[str, tuple[str, ...]]:
     return _signatures(library().fastloss_rowwise_losses())
 
 
+def box_losses() -> dict[str, tuple[str, ...]]:
+    """The losses between boxes of the library and the names of their parameters."""
+    return _signatures(library().fastloss_box_losses())
+
+
 def overlap_losses() -> dict[str, tuple[str, ...]]:
     """The overlap losses of the library and the names of their parameters."""
     return _signatures(library().fastloss_overlap_losses())
@@ -105,7 +110,7 @@ def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str =
     Args:
         function: Its name, as "exp".
         x: Float32 or float64.
-        y: Second argument, of x's dtype and shape, for "pow".
+        y: Second argument, of x's dtype and shape, for "pow" and "atan2".
         isa: Instruction set; "" is the best that this CPU has.
     """
     x = np.ascontiguousarray(x)
@@ -237,6 +242,30 @@ class OverlapCall(ctypes.Structure):
         ("companions", ctypes.POINTER(Term)),
         ("companion_count", ctypes.c_int32),
         ("factor", ctypes.c_double),
+        ("parallel_for", ctypes.c_void_p),
+        ("parallel_context", ctypes.c_void_p),
+    ]
+
+
+class BoxesCall(ctypes.Structure):
+    """`struct fastloss_boxes` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("loss", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(ctypes.c_double)),
+        ("parameter_count", ctypes.c_int32),
+        ("reduction", ctypes.c_int32),
+        ("replicas", ctypes.c_int32),
+        ("y_true_dtype", ctypes.c_int32),
+        ("y_pred_dtype", ctypes.c_int32),
+        ("box_format", ctypes.c_int32),
+        ("boxes", ctypes.c_int64),
+        ("y_true", ctypes.c_void_p),
+        ("y_pred", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("weight_count", ctypes.c_int64),
+        ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
         ("parallel_for", ctypes.c_void_p),
         ("parallel_context", ctypes.c_void_p),
     ]

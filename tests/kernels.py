@@ -304,6 +304,62 @@ def overlap(
     return Regions(result, slope if gradient else None, each)
 
 
+def boxes(
+    loss: str,
+    y_true: Array,
+    y_pred: Array,
+    reduction: int = MEAN,
+    weight: Array | None = None,
+    upstream: Array | None = None,
+    centred: bool = False,
+    epsilon: float = PARAMETERS["epsilon"],
+    gradient: bool = True,
+    in_place: bool = False,
+    replicas: int = 1,
+    parallel_for: Callable[[int, Callable[[int], None]], None] | None = None,
+) -> tuple[Any, Array | None]:
+    """Loss and gradient of boxes, (boxes, 4); `upstream` and `parallel_for` as in `rowwise`."""
+    assert y_true.flags.c_contiguous
+    assert y_pred.flags.c_contiguous
+    assert y_true.shape == y_pred.shape
+    count, wide = len(y_pred), accumulation(y_pred)
+    call = core.BoxesCall(
+        loss=loss.encode(),
+        parameters=(ctypes.c_double * 1)(epsilon),
+        parameter_count=1,
+        reduction=reduction,
+        replicas=replicas,
+        y_true_dtype=dtype_code(y_true),
+        y_pred_dtype=dtype_code(y_pred),
+        box_format=int(centred),
+        boxes=count,
+        y_true=y_true.ctypes.data,
+        y_pred=y_pred.ctypes.data,
+    )
+    if weight is not None:
+        weight = np.ascontiguousarray(weight, wide)
+        call.weight, call.weight_count, call.weight_repeat = weight.ctypes.data, weight.size, 1
+    if parallel_for is not None:
+        run = PARALLEL_FOR(
+            lambda _, pieces, piece, state: parallel_for(pieces, lambda i: piece(state, i))
+        )
+        call.parallel_for = ctypes.cast(run, ctypes.c_void_p)
+    library = core.library()
+    result = np.full(count if reduction == NONE else (), np.nan, wide)
+    slope = y_pred if in_place else np.empty_like(y_pred)
+    at_once = gradient and reduction != NONE
+    outputs = map(_pointer, (result, slope if at_once else None))
+    if library.fastloss_boxes_forward(ctypes.byref(call), *outputs):
+        raise ValueError(library.fastloss_error().decode())
+    if gradient and reduction == NONE:
+        upstream = (
+            np.ones(count, wide) if upstream is None else np.ascontiguousarray(upstream, wide)
+        )
+        if library.fastloss_boxes_backward(ctypes.byref(call), *map(_pointer, (upstream, slope))):
+            raise ValueError(library.fastloss_error().decode())
+    return result, slope if gradient else None
+
+
 def _pointer(array: Array | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if array is None else array.ctypes.data)
 

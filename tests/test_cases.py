@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import boxes_cases
 import keras
 import overlap_cases
 import pytest
@@ -15,7 +16,7 @@ from fastloss import core, reference
 from fastloss.losses.base import FusedLoss
 
 FOUND_BY_THE_DRIVER = {"binary"}
-EVERY_CASE = (*CASES, *rowwise_cases.CASES, *overlap_cases.CASES)
+EVERY_CASE = (*CASES, *rowwise_cases.CASES, *overlap_cases.CASES, *boxes_cases.CASES)
 # Keras has it since August 2026, in this place.
 NEWER = {
     "SparseCategoricalCrossentropy": "label_smoothing",
@@ -61,6 +62,16 @@ def test_overlap_loss_has_reference_and_class():
             "smooth_numerator",
             "smooth_denominator",
         ]
+
+
+def test_loss_between_boxes_has_kernel_reference_and_class():
+    kernels = core.box_losses()
+    assert {case.loss for case in boxes_cases.CASES} == set(reference.BOX_LOSSES) == set(kernels)
+    for case in boxes_cases.CASES:
+        parameters = list(inspect.signature(reference.BOX_LOSSES[case.loss]).parameters)
+        assert parameters == ["x", "y", *kernels[case.loss]]
+        assert issubclass(getattr(fl, case.public), FusedLoss)
+        assert callable(getattr(fl, case.function))
 
 
 def in_keras(names):

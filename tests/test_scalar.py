@@ -44,6 +44,7 @@ TRUTH: dict[str, Callable[..., Array]] = {
     "softplus": softplus,
     "log_sigmoid": lambda x: -softplus(-x),
     "pow": np.power,
+    "atan2": np.arctan2,
 }
 
 MP_TRUTH: dict[str, Callable[..., mpmath.mpf]] = {
@@ -57,7 +58,10 @@ MP_TRUTH: dict[str, Callable[..., mpmath.mpf]] = {
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "log_sigmoid": lambda x: -mpmath.log1p(mpmath.exp(-x)),
     "pow": mpmath.power,
+    "atan2": mpmath.atan2,
 }
+# Of two arguments.
+BINARY = ("pow", "atan2")
 
 
 def pow_points(dtype: np.dtype, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -79,10 +83,24 @@ def pow_points(dtype: np.dtype, rng: np.random.Generator, count: int) -> tuple[A
     return x, np.concatenate([y, usual, grid_y[grid]])
 
 
+def atan2_points(dtype: np.dtype, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Points of every angle, near and far, and points of every two sizes, right of the origin."""
+    info = np.finfo(dtype)
+    angle, size = rng.uniform(-np.pi / 2, np.pi / 2, count), np.exp2(rng.uniform(-20, 20, count))
+    x, y = np.abs(size * np.cos(angle)), size * np.sin(angle)
+    any_size = np.exp2(rng.uniform(info.minexp, info.maxexp - 1, (2, count)))
+    simple = np.array([0, 1, 2, 1e-3, info.tiny, info.max / 2])
+    grid_y, grid_x = (side.ravel() for side in np.meshgrid([*simple, *-simple], simple))
+    y = np.concatenate([y, rng.choice([-1, 1], count) * any_size[0], grid_y])
+    return y.astype(dtype), np.concatenate([x, any_size[1], grid_x]).astype(dtype)
+
+
 def points(function: str, dtype: np.dtype, count: int) -> tuple[Array, Array | None]:
     rng = np.random.default_rng(7)
     if function == "pow":
         return pow_points(dtype, rng, 100 * count)
+    if function == "atan2":
+        return atan2_points(dtype, rng, 100 * count)
     if function == "exp_flushed":
         return -np.concatenate(
             [rng.uniform(0, 87, 200 * count), np.exp2(rng.uniform(-70, 6, 50 * count)), [0, -0.0]]
@@ -118,7 +136,7 @@ def test_double_agrees_with_mpmath(function: str, isa: str) -> None:
     """The truth in extended precision could be wrong itself: not at these points."""
     dtype = np.dtype(np.float64)
     x, y = points(function, dtype, 2000)
-    valid = np.isfinite(x) & (x > (0 if function in ("log", "pow") else -1))
+    valid = np.isfinite(x) & (x > (0 if function in ("log", "pow", "atan2") else -1))
     if y is not None:
         valid &= np.isfinite(y)
     chosen = np.random.default_rng(8).choice(np.flatnonzero(valid & (np.abs(x) < 1e4)), 300)
@@ -168,7 +186,7 @@ def test_selection_propagates_nan(dtype: np.dtype, isa: str) -> None:
 @pytest.mark.parametrize("function", TRUTH)
 def test_position_does_not_matter(function: str, dtype: np.dtype, isa: str) -> None:
     x = np.abs(np.random.default_rng(9).normal(size=67)).astype(dtype)
-    y = x[::-1].copy() if function == "pow" else None
+    y = x[::-1].copy() if function in BINARY else None
     whole = core.scalar(function, x, y, isa)
     for i in range(x.size):
         alone = core.scalar(function, x[i : i + 1], None if y is None else y[i : i + 1], isa)

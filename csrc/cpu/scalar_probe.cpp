@@ -42,6 +42,7 @@ FASTLOSS_UNARY(softplus)
 FASTLOSS_UNARY(log_sigmoid)
 FASTLOSS_UNARY(abs)
 FASTLOSS_BINARY(pow)
+FASTLOSS_BINARY(atan2)
 FASTLOSS_BINARY(min)
 FASTLOSS_BINARY(max)
 
@@ -57,7 +58,7 @@ constexpr Entry kEntries[] = {
     FASTLOSS_ENTRY(log),     FASTLOSS_ENTRY(log1p),       FASTLOSS_ENTRY(tanh),
     FASTLOSS_ENTRY(sigmoid), FASTLOSS_ENTRY(softplus),    FASTLOSS_ENTRY(log_sigmoid),
     FASTLOSS_ENTRY(abs),     FASTLOSS_ENTRY(pow),         FASTLOSS_ENTRY(min),
-    FASTLOSS_ENTRY(max),
+    FASTLOSS_ENTRY(max),     FASTLOSS_ENTRY(atan2),
 };
 
 }  // namespace

@@ -267,12 +267,14 @@ extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
 extern const OverlapOps<float> kOverlapOpsFloat;
 extern const OverlapOps<double> kOverlapOpsDouble;
+extern const BoxOps<float> kBoxOpsFloat;
+extern const BoxOps<double> kBoxOpsDouble;
 extern const Isa kIsa;
 #define FASTLOSS_TEXT_(x) #x
 #define FASTLOSS_TEXT(x) FASTLOSS_TEXT_(x)
 const Isa kIsa = {
-    FASTLOSS_TEXT(FASTLOSS_ISA), kOps<float>,        kOps<double>, &kRowOpsFloat, &kRowOpsDouble,
-    &kOverlapOpsFloat,           &kOverlapOpsDouble, scalar_probe};
+    FASTLOSS_TEXT(FASTLOSS_ISA), kOps<float>,        kOps<double>,  &kRowOpsFloat,  &kRowOpsDouble,
+    &kOverlapOpsFloat,           &kOverlapOpsDouble, &kBoxOpsFloat, &kBoxOpsDouble, scalar_probe};
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

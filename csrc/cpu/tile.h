@@ -47,6 +47,8 @@ template <class T>
 struct RowOps;
 template <class T>
 struct OverlapOps;
+template <class T>
+struct BoxOps;
 
 struct Isa {
   const char* name;
@@ -56,6 +58,8 @@ struct Isa {
   const RowOps<double>* rows_f64;
   const OverlapOps<float>* overlap_f32;
   const OverlapOps<double>* overlap_f64;
+  const BoxOps<float>* boxes_f32;
+  const BoxOps<double>* boxes_f64;
   bool (*scalar_probe)(const char* function, bool is_double, const void* x, const void* y,
                        void* out, long long count);
 

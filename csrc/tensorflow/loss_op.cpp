@@ -191,13 +191,14 @@ void unknown_shape(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 Op loss_op(const std::string& name, const char* second) {
   Op op(name);
-  op.input("y_true: L").input("y_pred: T").input("weight: N * W").input(second);
+  op.input("y_true: L").input("y_pred: T").input("weight: N * W");
+  if (second) op.input(second);
   op.attribute(
       "L: {bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, half, bfloat16, "
       "float, double}");
   op.attribute("T: {half, bfloat16, float, double}");
   op.attribute("W: {float, double} = DT_FLOAT");
-  op.attribute("N: int >= 0").attribute("M: int >= 0");
+  op.attribute("N: int >= 0").attribute(second ? "M: int >= 0" : "M: int = 0");
   op.attribute("loss: string").attribute("parameters: list(int)");
   op.attribute("reduction: {'none', 'sum', 'mean', 'mean_with_sample_weight'}");
   op.attribute("replicas: int = 1");

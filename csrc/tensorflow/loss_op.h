@@ -191,7 +191,8 @@ void second_input_shape(TF_ShapeInferenceContext* context, TF_Status* status);
 void leading_shape(TF_ShapeInferenceContext* context, TF_Status* status);
 void unknown_shape(TF_ShapeInferenceContext* context, TF_Status* status);
 
-// An op with the inputs and attributes of every loss; `second` is the input beside the weights.
+// An op with the inputs and attributes of every loss; `second` is the input beside the weights, or
+// null.
 Op loss_op(const std::string& name, const char* second);
 
 // Defines and registers the ops of a pattern, "Fastloss<name>..."; `extend` adds what only this

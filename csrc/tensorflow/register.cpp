@@ -12,6 +12,7 @@ struct Registration {
   Registration() {
     try {
       fastloss::register_accumulate();
+      fastloss::register_boxes();
       fastloss::register_elementwise();
       fastloss::register_overlap();
       fastloss::register_rowwise();

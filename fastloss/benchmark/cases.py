@@ -64,6 +64,16 @@ QUICK_ROWWISE_CASES: tuple[Case, ...] = (
     Case((1024, 4096), "float32"),
     Case((32, 10), "float32"),
 )
+# The boxes of many images, and a handful.
+BOX_CASES: tuple[Case, ...] = (
+    Case((2097152, 4), "float32"),
+    Case((2097152, 4), "bfloat16"),
+    Case((32, 4), "float32"),
+)
+QUICK_BOX_CASES: tuple[Case, ...] = (
+    Case((524288, 4), "float32"),
+    Case((32, 4), "float32"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class LossSpec:
     Attributes:
         name: The name used at every level of the library, `mean_squared_error`.
         class_name: The Keras class, `MeanSquaredError`.
-        family: `regression`, `classification` or `rowwise`.
+        family: `regression`, `classification`, `rowwise` or `boxes`.
         domain: Which kind of inputs the loss takes, a key of `DOMAINS`.
         arguments: Keyword arguments of the class, as pairs.
         cases: What it is measured on, unless the user chooses.
@@ -118,6 +128,10 @@ def _rowwise(
     cases: tuple[Case, ...] = ROWWISE_CASES,
 ) -> LossSpec:
     return LossSpec(name, class_name, "rowwise", domain, arguments, cases, QUICK_ROWWISE_CASES)
+
+
+def _boxes(name: str, class_name: str) -> LossSpec:
+    return LossSpec(name, class_name, "boxes", "boxes", (), BOX_CASES, QUICK_BOX_CASES)
 
 
 _FROM_LOGITS = ("from_logits", True)
@@ -187,6 +201,10 @@ LOSSES: tuple[LossSpec, ...] = (
     _rowwise("cosine_similarity", "CosineSimilarity", "real"),
     _rowwise("kl_divergence", "KLDivergence", "logits twice", _FROM_LOGITS),
     _rowwise("jensen_shannon_divergence", "JensenShannonDivergence", "logits twice"),
+    _boxes("box_iou", "BoxIoU"),
+    _boxes("generalized_box_iou", "GeneralizedBoxIoU"),
+    _boxes("distance_box_iou", "DistanceBoxIoU"),
+    _boxes("complete_box_iou", "CompleteBoxIoU"),
 )
 
 _QUICK_LABELS = (
@@ -195,7 +213,8 @@ _QUICK_LABELS = (
     "poisson",
     "binary_crossentropy(from_logits=True)",
     "sparse_categorical_crossentropy(from_logits=True)",
+    "generalized_box_iou",
 )
-# One of each kind of arithmetic: none, a branch, a logarithm, and the classifiers that most train
-# with.
+# One of each kind of arithmetic: none, a branch, a logarithm, and the classifiers and the detector
+# that most train with.
 QUICK_LOSSES: tuple[LossSpec, ...] = tuple(loss for loss in LOSSES if loss.label in _QUICK_LABELS)

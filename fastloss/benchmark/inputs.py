@@ -87,6 +87,13 @@ def _one_hot(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     return rows
 
 
+def _boxes(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Corners in pixels; half of the pairs overlap or so."""
+    corner = _uniform(0, 320)(generator, (*shape[:-1], 2))
+    size = _uniform(32, 320)(generator, corner.shape)
+    return np.concatenate([corner, corner + size], axis=-1)
+
+
 DOMAINS: Mapping[str, Domain] = MappingProxyType(
     {
         "real": Domain(_normal(1.0), _normal(1.0)),
@@ -99,6 +106,7 @@ DOMAINS: Mapping[str, Domain] = MappingProxyType(
         "classes and probabilities": Domain(_classes, _distributions, has_class_numbers=True),
         "one-hot and logits": Domain(_one_hot, _normal(2.0)),
         "logits twice": Domain(_normal(2.0), _normal(2.0)),
+        "boxes": Domain(_boxes, _boxes),
     }
 )
 

@@ -61,10 +61,11 @@ def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
 def section(spec: LossSpec, case: Case) -> str:
     """The heading under which a measurement stands; geometric means are over what shares it.
 
-    Losses over rows do other work than losses of single values, so they are not averaged together.
+    Losses over rows, and between boxes, do other work than losses of single values, so they are not
+    averaged together.
     """
     heading = f"{case.shape_text} {case.dtype}"
-    return f"{heading}, rowwise" if spec.family == "rowwise" else heading
+    return f"{heading}, {spec.family}" if spec.family in ("rowwise", "boxes") else heading
 
 
 def select_pairs(

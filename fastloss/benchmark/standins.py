@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -34,6 +35,28 @@ def _jensen_shannon_divergence(y_true: Any, y_pred: Any) -> Any:
     return sum(divergences) / 2
 
 
+def _box_loss(y_true: Any, y_pred: Any, kind: str) -> Any:
+    low, high = ops.minimum(y_true, y_pred), ops.maximum(y_true, y_pred)
+    sides = ops.maximum(low[..., 2:] - high[..., :2], 0)
+    size, label_size = (boxes[..., 2:] - boxes[..., :2] for boxes in (y_pred, y_true))
+    overlap = sides[..., 0] * sides[..., 1]
+    union = size[..., 0] * size[..., 1] + label_size[..., 0] * label_size[..., 1] - overlap
+    hull = high[..., 2:] - low[..., :2]
+    loss = 1 - overlap / union
+    if kind == "box_iou":
+        return loss
+    if kind == "generalized_box_iou":
+        area = hull[..., 0] * hull[..., 1]
+        return loss + (area - union) / area
+    shift = (y_pred[..., :2] + y_pred[..., 2:] - y_true[..., :2] - y_true[..., 2:]) / 2
+    distance = ops.sum(shift * shift, axis=-1) / ops.sum(hull * hull, axis=-1)
+    if kind == "distance_box_iou":
+        return loss + distance
+    angles = [ops.arctan(extent[..., 0] / extent[..., 1]) for extent in (label_size, size)]
+    v = 4 / math.pi**2 * ops.square(angles[0] - angles[1])
+    return loss + distance + ops.stop_gradient(v / (loss + v)) * v
+
+
 _STAND_INS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "pinball(tau=0.9)": partial(_pinball, tau=0.9),
@@ -42,6 +65,10 @@ _STAND_INS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         ),
         "kl_divergence(from_logits=True)": _kl_divergence,
         "jensen_shannon_divergence": _jensen_shannon_divergence,
+        **{
+            kind: partial(_box_loss, kind=kind)
+            for kind in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")
+        },
     }
 )
 

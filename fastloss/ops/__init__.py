@@ -1,6 +1,7 @@
 """The losses as TensorFlow ops: loading, choice of backend, gradients."""
 
 from fastloss.ops import gradients
+from fastloss.ops.boxes import boxes
 from fastloss.ops.elementwise import LABEL_DTYPES, Term, elementwise, elementwise_sum
 from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
 from fastloss.ops.linear import Head, linear_rows, linear_sum
@@ -15,6 +16,7 @@ __all__ = [
     "OverlapOptions",
     "Term",
     "backend",
+    "boxes",
     "elementwise",
     "elementwise_sum",
     "linear_rows",

@@ -127,6 +127,28 @@ class _Rowwise(_Call):
         return self._gradient(ops().fastloss_rowwise_gradient, upstream)
 
 
+class _Boxes(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = ("box_format",)
+
+    def reference(self) -> tf.Tensor:
+        return reference.boxes(
+            self.text("loss"),
+            self.numbers("parameters"),
+            self.y_true,
+            self.y_pred,
+            self.weight,
+            self.text("box_format"),
+            self.text("reduction"),
+            self.op.get_attr("replicas"),
+        )
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        weights = [] if self.weight is None else [self.weight]
+        return ops().fastloss_boxes_gradient(
+            self.y_true, self.y_pred, weights, upstream, **self.attributes
+        )
+
+
 class _Overlap(_Call):
     own_attributes: ClassVar[tuple[str, ...]] = (
         *("kept", "class_axis", "activation", "sparse", "squared", "include_background"),
@@ -301,6 +323,7 @@ def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
 def register() -> None:
     """Tell TensorFlow the gradients of the ops."""
     kinds: dict[str, type[_Call]] = {
+        "FastlossBoxes": _Boxes,
         "FastlossElementwise": _Elementwise,
         "FastlossOverlap": _Overlap,
         "FastlossRowwise": _Rowwise,
