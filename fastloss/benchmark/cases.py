@@ -64,6 +64,21 @@ QUICK_ROWWISE_CASES: tuple[Case, ...] = (
     Case((1024, 4096), "float32"),
     Case((32, 10), "float32"),
 )
+# Probabilities of a batch of images; logits of a street scene and of a volume; one small image.
+OVERLAP_CASES: tuple[Case, ...] = (
+    Case((6, 512, 512, 8), "float32"),
+    Case((6, 512, 512, 8), "bfloat16"),
+    Case((1, 32, 32, 3), "float32"),
+)
+SEGMENTATION_CASES: tuple[Case, ...] = (
+    Case((4, 512, 512, 19), "float32"),
+    Case((1, 96, 96, 96, 14), "float32"),
+    Case((1, 32, 32, 3), "float32"),
+)
+QUICK_OVERLAP_CASES: tuple[Case, ...] = (
+    Case((4, 256, 256, 8), "float32"),
+    Case((1, 32, 32, 3), "float32"),
+)
 # The boxes of many images, and a handful.
 BOX_CASES: tuple[Case, ...] = (
     Case((2097152, 4), "float32"),
@@ -82,8 +97,8 @@ class LossSpec:
 
     Attributes:
         name: The name used at every level of the library, `mean_squared_error`.
-        class_name: The Keras class, `MeanSquaredError`.
-        family: `regression`, `classification`, `rowwise` or `boxes`.
+        class_name: The Keras class, `MeanSquaredError`; empty for a sum of losses.
+        family: `regression`, `classification`, `rowwise`, `overlap`, `sums` or `boxes`.
         domain: Which kind of inputs the loss takes, a key of `DOMAINS`.
         arguments: Keyword arguments of the class, as pairs.
         cases: What it is measured on, unless the user chooses.
@@ -128,6 +143,17 @@ def _rowwise(
     cases: tuple[Case, ...] = ROWWISE_CASES,
 ) -> LossSpec:
     return LossSpec(name, class_name, "rowwise", domain, arguments, cases, QUICK_ROWWISE_CASES)
+
+
+def _overlap(name: str, class_name: str) -> LossSpec:
+    domain = "probabilities"
+    return LossSpec(name, class_name, "overlap", domain, (), OVERLAP_CASES, QUICK_OVERLAP_CASES)
+
+
+def _sum(
+    name: str, domain: str, cases: tuple[Case, ...], quick_cases: tuple[Case, ...]
+) -> LossSpec:
+    return LossSpec(name, "", "sums", domain, (), cases, quick_cases)
 
 
 def _boxes(name: str, class_name: str) -> LossSpec:
@@ -201,6 +227,16 @@ LOSSES: tuple[LossSpec, ...] = (
     _rowwise("cosine_similarity", "CosineSimilarity", "real"),
     _rowwise("kl_divergence", "KLDivergence", "logits twice", _FROM_LOGITS),
     _rowwise("jensen_shannon_divergence", "JensenShannonDivergence", "logits twice"),
+    _overlap("dice", "Dice"),
+    _overlap("tversky", "Tversky"),
+    _sum("mean_squared_error+mean_absolute_error+huber", "real", DEFAULT_CASES, QUICK_CASES),
+    _sum("dice+binary_crossentropy", "logits", SEGMENTATION_CASES, QUICK_OVERLAP_CASES),
+    _sum(
+        "dice+sparse_categorical_crossentropy",
+        "classes and logits",
+        SEGMENTATION_CASES,
+        QUICK_OVERLAP_CASES,
+    ),
     _boxes("box_iou", "BoxIoU"),
     _boxes("generalized_box_iou", "GeneralizedBoxIoU"),
     _boxes("distance_box_iou", "DistanceBoxIoU"),
@@ -213,6 +249,8 @@ _QUICK_LABELS = (
     "poisson",
     "binary_crossentropy(from_logits=True)",
     "sparse_categorical_crossentropy(from_logits=True)",
+    "dice",
+    "dice+sparse_categorical_crossentropy",
     "generalized_box_iou",
 )
 # One of each kind of arithmetic: none, a branch, a logarithm, and the classifiers and the detector

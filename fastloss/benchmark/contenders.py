@@ -21,6 +21,7 @@ import fastloss as fl
 from fastloss.benchmark.cases import Case, LossSpec
 from fastloss.benchmark.inputs import DOMAINS, make_inputs
 from fastloss.benchmark.standins import stand_in
+from fastloss.benchmark.sums import SUMS
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ TORCH_LOSSES: frozenset[str] = frozenset(
         "categorical_crossentropy(from_logits=True)",
         "cosine_similarity",
         "kl_divergence(from_logits=True)",
+        "dice+sparse_categorical_crossentropy",
     }
 )
 
@@ -105,6 +107,9 @@ def make_loss(library: str, spec: LossSpec) -> Callable[[Any, Any], Any]:
         written = stand_in(spec)
         if written is not None:
             return written
+    elif spec.name in SUMS:
+        added: Callable[[Any, Any], Any] = SUMS[spec.name].fused()
+        return added
     found: Any = getattr(keras.losses if library == "keras" else fl, spec.class_name, None)
     if found is None:
         raise ValueError(f"{library} has no {spec.class_name}.")

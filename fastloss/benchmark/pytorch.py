@@ -35,14 +35,25 @@ def _kl_divergence(y_true: Any, y_pred: Any) -> Any:
     return functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
+def _dice_and_crossentropy(y_true: Any, y_pred: Any) -> Any:
+    from monai.losses import DiceCELoss
+
+    epsilon = 1e-7
+    loss = DiceCELoss(softmax=True, to_onehot_y=True, batch=True, smooth_nr=0, smooth_dr=epsilon)
+    return loss(y_pred, y_true)
+
+
 LOSSES: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {
         "sparse_categorical_crossentropy(from_logits=True)": _cross_entropy,
         "categorical_crossentropy(from_logits=True)": _cross_entropy,
         "cosine_similarity": _cosine_similarity,
         "kl_divergence(from_logits=True)": _kl_divergence,
+        "dice+sparse_categorical_crossentropy": _dice_and_crossentropy,
     }
 )
+# Of images and volumes, whose classes MONAI has behind the batch.
+_CHANNELS_FIRST = ("dice+sparse_categorical_crossentropy",)
 
 
 def _as_torch(tensor: tf.Tensor) -> Any:
@@ -64,6 +75,9 @@ def make_tensors(spec: LossSpec, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[
     Returns:
         Labels and predictions of PyTorch, a row for each sample.
     """
+    if spec.label in _CHANNELS_FIRST:
+        labels = _as_torch(tf.cast(y_true, tf.int64)).unsqueeze(1)
+        return labels, _as_torch(y_pred).movedim(-1, 1).contiguous()
     predictions = _as_torch(y_pred).reshape(-1, y_pred.shape[-1])
     if DOMAINS[spec.domain].has_class_numbers:
         return _as_torch(tf.cast(y_true, tf.int64)).reshape(-1), predictions

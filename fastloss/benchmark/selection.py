@@ -61,11 +61,12 @@ def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
 def section(spec: LossSpec, case: Case) -> str:
     """The heading under which a measurement stands; geometric means are over what shares it.
 
-    Losses over rows, and between boxes, do other work than losses of single values, so they are not
-    averaged together.
+    Losses over rows, of regions, and between boxes do other work than losses of single values, and
+    sums do that of several, so they are not averaged together.
     """
     heading = f"{case.shape_text} {case.dtype}"
-    return f"{heading}, {spec.family}" if spec.family in ("rowwise", "boxes") else heading
+    single = ("regression", "classification")
+    return heading if spec.family in single else f"{heading}, {spec.family}"
 
 
 def select_pairs(

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from fastloss.benchmark.cases import LossSpec
+from fastloss.benchmark.sums import SUMS
 
 
 def _pinball(y_true: Any, y_pred: Any, tau: float) -> Any:
@@ -65,6 +66,7 @@ _STAND_INS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         ),
         "kl_divergence(from_logits=True)": _kl_divergence,
         "jensen_shannon_divergence": _jensen_shannon_divergence,
+        **{name: found.written for name, found in SUMS.items()},
         **{
             kind: partial(_box_loss, kind=kind)
             for kind in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")

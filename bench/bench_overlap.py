@@ -1,0 +1,15 @@
+"""The losses of regions: Keras and fastloss in every mode, the reference, and the roof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastloss.benchmark.cases import Case, LossSpec
+
+FAMILY = "overlap"
+
+
+def bench_overlap(
+    compare: Callable[[LossSpec, Case, str], None], spec: LossSpec, case: Case, contender: str
+) -> None:
+    compare(spec, case, contender)

@@ -1,0 +1,15 @@
+"""Sums of losses: Keras and fastloss in every mode, the reference, and the roof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastloss.benchmark.cases import Case, LossSpec
+
+FAMILY = "sums"
+
+
+def bench_sums(
+    compare: Callable[[LossSpec, Case, str], None], spec: LossSpec, case: Case, contender: str
+) -> None:
+    compare(spec, case, contender)
