@@ -95,4 +95,5 @@ def stand_in(spec: LossSpec) -> keras.losses.Loss | None:
         A Keras loss or None.
     """
     rows = _STAND_INS.get(spec.label)
-    return None if rows is None else _StandIn(spec.name, rows)
+    # TensorFlow's names of scopes have no plus.
+    return None if rows is None else _StandIn(spec.name.replace("+", "_and_"), rows)
