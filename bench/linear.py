@@ -1,0 +1,148 @@
+"""The last layer of a language model with its loss: time and memory against the number of tokens.
+
+Keras makes the logits, (tokens, vocabulary), and their gradient; fastloss holds a chunk of them.
+Every measurement runs in a process of its own under a limit on its memory, so that one that does
+not fit says so and harms nobody.
+
+    python bench/linear.py --output linear.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+TOKENS = (1024, 4096, 16384, 65536)
+CONTENDERS = ("keras", "fastloss")
+OUT_OF_MEMORY = "out of memory"
+# What a process may take of the memory that is free, so that the machine is not driven to swap.
+SHARE = 0.85
+
+
+def loss_of(contender: str, y_true: Any) -> Callable[[Any, Any], Any]:
+    """The loss of hidden states and kernel, as a contender computes it."""
+    import keras
+    import tensorflow as tf
+
+    import fastloss as fl
+
+    if contender == "fastloss":
+        return lambda hidden, kernel: tf.reduce_mean(
+            fl.linear_sparse_categorical_crossentropy(y_true, hidden, kernel)
+        )
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return lambda hidden, kernel: crossentropy(y_true, tf.matmul(hidden, kernel))
+
+
+def measure(contender: str, tokens: int, hidden: int, vocabulary: int, rounds: int) -> None:
+    """Times forward and gradient in this process and prints what was found as JSON."""
+    import numpy as np
+    import tensorflow as tf
+
+    from fastloss.benchmark import memory
+
+    random = np.random.default_rng(0)
+    states = tf.constant(random.standard_normal((tokens, hidden), dtype=np.float32))
+    kernel = tf.constant(random.standard_normal((hidden, vocabulary), dtype=np.float32) * 0.05)
+    loss = loss_of(contender, tf.constant(random.integers(0, vocabulary, tokens), tf.int32))
+
+    @tf.function(autograph=False)
+    def step(states: Any, kernel: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch([states, kernel])
+            value = loss(states, kernel)
+        return value, *tape.gradient(value, [states, kernel])
+
+    def call() -> float:
+        return float(step(states, kernel)[0])
+
+    value = call()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    peak = memory.peak_extra_bytes(call, repeats=1)
+    print(json.dumps({"loss": value, "seconds": statistics.median(seconds), "peak": peak}))
+
+
+def available_bytes() -> int:
+    """What the system could give to a process now."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/meminfo has no MemAvailable.")
+
+
+def run(arguments: list[str]) -> dict[str, Any]:
+    """One measurement in a child; what it says, or that it ran out of memory."""
+    limit = int(available_bytes() * SHARE)
+
+    def confine() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+    child = subprocess.run(
+        [sys.executable, __file__, "--child", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=confine,
+    )
+    if child.returncode == 0:
+        found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+        return found
+    if any(word in child.stderr for word in ("OOM", "bad_alloc", "Resource exhausted", "memory")):
+        return {"error": OUT_OF_MEMORY}
+    raise RuntimeError(child.stderr.strip().splitlines()[-1])
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Where to write the CSV.")] = Path("linear.csv"),
+    tokens: Annotated[list[int] | None, typer.Option(help="Numbers of tokens.")] = None,
+    hidden: Annotated[int, typer.Option(help="Width of the hidden states.")] = 512,
+    vocabulary: Annotated[int, typer.Option(help="Number of words.")] = 50257,
+    rounds: Annotated[int, typer.Option(help="Timed calls of each.")] = 3,
+) -> None:
+    """Measure the linear cross-entropy against a matrix product and Keras's loss."""
+    records = []
+    cases = [(count, name) for count in tokens or TOKENS for name in CONTENDERS]
+    for count, contender in track(cases, description="Measuring"):
+        arguments = [contender, *map(str, (count, hidden, vocabulary, rounds))]
+        record = {"tokens": count, "hidden": hidden, "vocabulary": vocabulary}
+        records.append({**record, "contender": contender, **run(arguments)})
+    fields = ["tokens", "hidden", "vocabulary", "contender", "loss", "seconds", "peak", "error"]
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(records)
+    table = Table("tokens", "contender", "loss", "seconds", "extra memory, MB")
+    for record in records:
+        if "error" in record:
+            table.add_row(str(record["tokens"]), record["contender"], record["error"], "", "")
+            continue
+        peak = "" if record["peak"] is None else f"{record['peak'] / 1e6:.0f}"
+        values = (f"{record['loss']:.6f}", f"{record['seconds']:.3g}", peak)
+        table.add_row(str(record["tokens"]), record["contender"], *values)
+    console = Console()
+    console.print(table)
+    console.print(f"Wrote {output}.")
+
+
+if __name__ == "__main__":
+    if "--child" in sys.argv:
+        measure(sys.argv[2], *map(int, sys.argv[3:]))
+    else:
+        typer.run(main)
