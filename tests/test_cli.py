@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,19 @@ def noise(done: subprocess.CompletedProcess) -> list[str]:
     ("command", "words"),
     [
         ((), ("demo", "bench")),
-        (("demo",), ("--epochs", "--batch-size", "--samples", "--seed", "--threads", "--output")),
+        (
+            ("demo",),
+            (
+                "digits",
+                "segmentation",
+                "--epochs",
+                "--batch-size",
+                "--samples",
+                "--seed",
+                "--threads",
+                "--output",
+            ),
+        ),
         (
             ("bench",),
             (
@@ -116,6 +129,9 @@ def test_without_typer_the_cure_is_named(tmp_path: Path) -> None:
         (("bench", "--loss", "mse2"), ("--loss", "mse2", "mean_squared_error", "rowwise")),
         (("bench", "--threads", "0"), ("--threads",)),
         (("demo", "--epochs", "0"), ("--epochs",)),
+        (("demo", "--samples", "5001"), ("--samples", "5001", "5000")),
+        (("demo", "segmentation", "--samples", "109"), ("--samples", "109", "108")),
+        (("demo", "words"), ("words", "digits", "segmentation")),
     ],
 )
 def test_bad_options_are_named(
@@ -144,6 +160,38 @@ def test_demo_trains_prints_a_table_and_writes_a_picture(tmp_path: Path) -> None
         "of the step with Keras",
     ):
         assert words in done.stdout
+    assert (tmp_path / "out" / "demo.png").read_bytes().startswith(PNG)
+    assert noise(done) == []
+
+
+def test_demo_of_segmentation_trains_both_alike(tmp_path: Path) -> None:
+    for package in ("nilearn", "nibabel"):
+        pytest.importorskip(package)
+    done = start(
+        *("demo", "segmentation", "--epochs", "2", "--samples", "8", "--batch-size", "4"),
+        *("--output", "out/demo.png"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+    def cells(label: str) -> list[str]:
+        (found,) = re.findall(rf"^{label} +(\S.*)$", done.stdout, re.MULTILINE)
+        return re.split(r" {2,}", found.strip())
+
+    theirs, ours = map(float, cells("loss after the last step"))
+    assert 0.5 < theirs < 3
+    assert ours == pytest.approx(theirs, rel=1e-2)
+    (relative,) = re.findall(r"(\S+) rel\.", cells("curves differ by, first epoch")[-1])
+    assert float(relative) <= 1e-3
+    for tissue in ("grey", "white"):
+        scores = cells(f"validation Dice score, {tissue} matter")
+        assert all(0 <= float(score) <= 1 for score in scores)
+        assert len(scores) == 2
+    assert len(cells("rounding error of the loss")) == 2
+    assert len(cells("loss alone, forward \\+ backward")) == 3
+    assert len(cells("whole step")) == 3
+    assert len(cells("the loss's share of the step")) == 2
+    assert "of the step with Keras" in done.stdout
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(PNG)
     assert noise(done) == []
 

@@ -1,0 +1,1 @@
+"""`fastloss demo`: one small model trained twice, with Keras's loss and with ours."""
