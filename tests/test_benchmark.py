@@ -18,6 +18,7 @@ from fastloss.benchmark import contenders, memory
 from fastloss.benchmark.cases import DEFAULT_CASES, LOSSES, QUICK_LOSSES, Case, LossSpec
 from fastloss.benchmark.contenders import (
     CONTENDERS,
+    MONAI_LOSSES,
     TORCH_CONTENDERS,
     TORCH_LOSSES,
     contenders_of,
@@ -235,6 +236,23 @@ def test_pytorch_computes_the_same(label: str, shape: tuple[int, ...], torch: An
         assert call() == pytest.approx(float(value), rel=1e-5)
 
 
+@pytest.mark.parametrize("label", sorted(MONAI_LOSSES))
+def test_monai_computes_the_same(label: str, torch: Any) -> None:
+    pytest.importorskip("monai")
+    from fastloss.benchmark import pytorch
+
+    spec = find(label)
+    y_true, y_pred = make_tensors(spec, Case((2, 6, 5, 3), "float32"))
+    value, gradient = make_step(CONTENDERS[0], spec, forward_only=False)(y_true, y_pred)
+    labels, predictions = pytorch.make_tensors(spec, y_true, y_pred)
+    step = pytorch.make_step("eager", spec, forward_only=False)
+    found, found_gradient = step(labels, predictions.requires_grad_())
+    assert float(found) == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(
+        found_gradient.movedim(1, -1).numpy(), gradient, rtol=1e-4, atol=1e-7
+    )
+
+
 def test_pytorch_copies_bits_of_bfloat16(torch: Any) -> None:
     from fastloss.benchmark import pytorch
 
@@ -264,7 +282,7 @@ def test_compiled_pytorch_computes_the_same(label: str) -> None:
 def test_pytorch_has_a_loss_for_each_label() -> None:
     from fastloss.benchmark import pytorch
 
-    assert set(pytorch.LOSSES) == TORCH_LOSSES
+    assert set(pytorch.LOSSES) == TORCH_LOSSES | MONAI_LOSSES
     assert contenders_of(SPARSE) == CONTENDERS + TORCH_CONTENDERS
 
 
@@ -280,7 +298,8 @@ def test_pytorch_is_not_looked_for_where_it_has_no_loss(monkeypatch: pytest.Monk
         raise AssertionError("PyTorch was asked for")
 
     monkeypatch.setattr(contenders, "torch_version", fail)
-    assert {spec.label for spec in LOSSES} >= TORCH_LOSSES
+    monkeypatch.setattr(contenders, "find_spec", lambda name: None)
+    assert {spec.label for spec in LOSSES} >= TORCH_LOSSES | MONAI_LOSSES
     for spec in LOSSES:
         if spec.label not in TORCH_LOSSES:
             assert contenders_of(spec) == CONTENDERS

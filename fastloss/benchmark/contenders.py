@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import keras
@@ -64,9 +65,10 @@ TORCH_LOSSES: frozenset[str] = frozenset(
         "categorical_crossentropy(from_logits=True)",
         "cosine_similarity",
         "kl_divergence(from_logits=True)",
-        "dice+sparse_categorical_crossentropy",
     }
 )
+# Of MONAI, which is on top of PyTorch.
+MONAI_LOSSES: frozenset[str] = frozenset({"dice+sparse_categorical_crossentropy"})
 
 
 @cache
@@ -86,9 +88,10 @@ def contenders_of(spec: LossSpec) -> tuple[Contender, ...]:
         spec: The loss.
 
     Returns:
-        The contenders, in the order of reports.
+        The contenders, in the order of reports; MONAI's losses count as PyTorch's.
     """
-    if spec.label in TORCH_LOSSES and torch_version() is not None:
+    written = spec.label in TORCH_LOSSES or (spec.label in MONAI_LOSSES and find_spec("monai"))
+    if written and torch_version() is not None:
         return CONTENDERS + TORCH_CONTENDERS
     return CONTENDERS
 
