@@ -333,27 +333,6 @@ void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* 
 }
 
 template <class T>
-void scale(const T* __restrict x, int64_t size, T factor, T* __restrict out, bool stream) {
-  int64_t i = 0;
-#if defined(__SSE2__)
-  if (stream) {
-    typedef T Vector __attribute__((vector_size(16)));
-    typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
-    constexpr int64_t kStep = 16 / int64_t(sizeof(T));
-    for (; i < size && reinterpret_cast<uintptr_t>(out + i) % 16; ++i) out[i] = x[i] * factor;
-    for (; i + 4 * kStep <= size; i += 4 * kStep)
-      for (int64_t k = 0; k < 4 * kStep; k += kStep) {
-        const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
-        _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
-      }
-  }
-#else
-  (void)stream;
-#endif
-  for (; i < size; ++i) out[i] = x[i] * factor;
-}
-
-template <class T>
 void log_lanes(const Lanes<T>& x, Lanes<T>* out) {
   for (int64_t k = 0; k < kWidth; ++k) out->lane[k] = log(x.lane[k]);
 }
@@ -475,8 +454,8 @@ extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
 template <class T>
 constexpr RowOps<T> row_ops() {
-  return {find<T>, maxima<T>,  first_reaching<T>, exps<T>,   scale<T>,   log_lanes<T>,
-          sum<T>,  maximum<T>, soften<T>,         smooth<T>, abreast<T>, apart<T>};
+  return {find<T>,    maxima<T>, first_reaching<T>, exps<T>,    log_lanes<T>, sum<T>,
+          maximum<T>, soften<T>, smooth<T>,         abreast<T>, apart<T>};
 }
 const RowOps<float> kRowOpsFloat = row_ops<float>();
 const RowOps<double> kRowOpsDouble = row_ops<double>();

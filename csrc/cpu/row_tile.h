@@ -87,8 +87,6 @@ struct RowOps {
   // fetched from `ahead`, which the caller will want next.
   void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* exps,
                Lanes<T>* sum, const void* ahead);
-  // out = factor * x for any size, past the caches if `stream`.
-  void (*scale)(const T* x, int64_t size, T factor, T* out, bool stream);
   void (*log)(const Lanes<T>& x, Lanes<T>* out);
   T (*sum)(const Lanes<T>& x);
   T (*maximum)(const Lanes<T>& x);

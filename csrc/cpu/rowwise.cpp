@@ -523,8 +523,7 @@ class Walk {
     const bool reads = loops_.prediction == Row::parts || call_.logit_softcap != 0 ||
                        (loops_.prediction == Row::logits && !b.kept_prediction_exps);
     // Away from the label the gradient is a multiple of the exponentials.
-    const bool writes_through = loops_.prediction == Row::logits && call_.logit_softcap == 0 &&
-                                prediction_.dtype == dtype_of<T>();
+    const bool writes_through = loops_.prediction == Row::logits && call_.logit_softcap == 0;
     for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
       const Chunk chunk = chunk_at(begin);
       RowBlock<T> block = {nullptr, nullptr, nullptr, nullptr, chunk.padded};
@@ -540,8 +539,9 @@ class Walk {
       }
       const int64_t place = task.label - begin;
       if (writes_through && (place < 0 || place >= chunk.size)) {
-        T* const target = reinterpret_cast<T*>(gradient_) + row * call_.classes + begin;
-        row_ops_.scale(block.prediction_exps, chunk.size, factor.lane[0], target, stream_);
+        ops_.store_scaled(prediction_.dtype, factor.lane[0], block.prediction_exps,
+                          gradient_ + (row * call_.classes + begin) * prediction_.size, chunk.size,
+                          stream_);
         begin += chunk.size;
         continue;
       }

@@ -178,23 +178,103 @@ void copy(const void* from, void* to, int64_t bytes, bool stream) {
   __builtin_memcpy(y + i, x + i, bytes - i);
 }
 
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// The upper halves of two vectors of 32 bits, side by side.
+typedef uint16_t Halves __attribute__((vector_size(kVectorBytes)));
+FASTLOSS_INLINE Halves upper_halves(Halves x, Halves y) {
+#if defined(__AVX512F__)
+  const Halves odd = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+#elif defined(__AVX__)
+  const Halves odd = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
+#else
+  const Halves odd = {1, 3, 5, 7, 9, 11, 13, 15};
+#endif
+  return __builtin_shuffle(x, y, odd);
+}
+
+// By vectors that are named: the compiler would pack every intermediate, or pass them through
+// memory.
+void narrow_scaled(float factor, const float* from, bfloat16_bits* to, int64_t count) {
+  constexpr int kWidth = kVectorBytes / 4;
+  typedef float Floats __attribute__((vector_size(kVectorBytes)));
+  typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+  const auto rounded = [&](const float* x) {
+    Floats value;
+    __builtin_memcpy(&value, x, sizeof(value));
+    value *= factor;
+    const Bits bits = Bits(value), number = Bits(value == value);
+    const Bits nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+    return Halves((nearest & number) | ((bits | 0x400000u) & ~number));
+  };
+  int64_t i = 0;
+  for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
+    const Halves cut = upper_halves(rounded(from + i), rounded(from + i + kWidth));
+    __builtin_memcpy(to + i, &cut, sizeof(cut));
+  }
+  for (; i < count; ++i)
+    to[i] = Narrow<bfloat16_bits>::cut(Narrow<bfloat16_bits>::round(factor * from[i]));
+}
+
 template <class T, class To>
-void store_as(const T* __restrict from, void* to, int64_t count, bool stream) {
+void narrow_scaled(T factor, const T* __restrict from, To* __restrict to, int64_t count) {
   alignas(64) uint32_t rounded[kTile];
+  for (int64_t i = 0; i < count; ++i) rounded[i] = Narrow<To>::round(float(factor * from[i]));
+  for (int64_t i = 0; i < count; ++i) to[i] = Narrow<To>::cut(rounded[i]);
+}
+
+template <class T, class To>
+void store_as(T factor, const T* from, void* to, int64_t count, bool stream) {
   alignas(64) To narrow[kTile];
   for (int64_t start = 0; start < count; start += kTile) {
     const int64_t n = count - start < kTile ? count - start : kTile;
-    for (int64_t i = 0; i < n; ++i) rounded[i] = Narrow<To>::round(float(from[start + i]));
-    for (int64_t i = 0; i < n; ++i) narrow[i] = Narrow<To>::cut(rounded[i]);
+    narrow_scaled(factor, from + start, narrow, n);
     copy(narrow, static_cast<To*>(to) + start, n * int64_t(sizeof(To)), stream);
   }
 }
 
 template <class T>
 void store(int32_t dtype, const T* from, void* to, int64_t count, bool stream) {
-  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(from, to, count, stream);
-  if (dtype == FASTLOSS_BFLOAT16) return store_as<T, bfloat16_bits>(from, to, count, stream);
+  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(T(1), from, to, count, stream);
+  if (dtype == FASTLOSS_BFLOAT16) return store_as<T, bfloat16_bits>(T(1), from, to, count, stream);
   copy(from, to, count * int64_t(sizeof(T)), stream);
+}
+
+template <class T>
+void scale_past_caches(T factor, const T* __restrict x, T* __restrict out, int64_t size,
+                       bool stream) {
+  int64_t i = 0;
+#if defined(__SSE2__)
+  if (stream) {
+    typedef T Vector __attribute__((vector_size(16)));
+    typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+    constexpr int64_t kStep = 16 / int64_t(sizeof(T));
+    for (; i < size && reinterpret_cast<uintptr_t>(out + i) % 16; ++i) out[i] = x[i] * factor;
+    for (; i + 4 * kStep <= size; i += 4 * kStep)
+      for (int64_t k = 0; k < 4 * kStep; k += kStep) {
+        const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
+        _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
+      }
+  }
+#else
+  (void)stream;
+#endif
+  for (; i < size; ++i) out[i] = x[i] * factor;
+}
+
+template <class T>
+void store_scaled(int32_t dtype, T factor, const T* from, void* to, int64_t count, bool stream) {
+  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(factor, from, to, count, stream);
+  if (dtype == FASTLOSS_BFLOAT16)
+    return store_as<T, bfloat16_bits>(factor, from, to, count, stream);
+  scale_past_caches(factor, from, static_cast<T*>(to), count, stream);
 }
 
 template <class T>
@@ -206,14 +286,6 @@ template <class T>
 void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
 }
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
 
 // 32 running sums, joined pairwise, then the rest: the same order for every width of a vector. They
 // are vectors by name, as the compiler would keep an array of 32 in memory, for more than the
@@ -255,8 +327,8 @@ bool binary(const T* x, int64_t count) {
 }
 
 template <class T>
-constexpr TileOps<T> kOps = {find<T>, load<T>, store<T>,    multiply<T>, scale<T>,
-                             copy,    sum<T>,  row_sums<T>, binary<T>};
+constexpr TileOps<T> kOps = {find<T>,  load<T>, store<T>, store_scaled<T>, multiply<T>,
+                             scale<T>, copy,    sum<T>,   row_sums<T>,     binary<T>};
 
 }  // namespace
 

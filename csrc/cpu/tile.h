@@ -32,6 +32,8 @@ struct TileOps {
   // Any dtype to T and back; `count` is exact here, any number.
   void (*load)(int32_t dtype, const void* from, T* to, int64_t count);
   void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream);
+  void (*store_scaled)(int32_t dtype, T factor, const T* from, void* to, int64_t count,
+                       bool stream);
   void (*multiply)(const T* factor, T* in_out, int64_t count);
   void (*scale)(T factor, const T* from, T* to, int64_t count);
   void (*copy)(const void* from, void* to, int64_t bytes, bool stream);
