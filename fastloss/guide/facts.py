@@ -141,7 +141,7 @@ def look(y_true: Any, y_pred: Any, task: str | None) -> Facts:
     rows = rows_of(labels)
     _check_finite("y_true", rows)
     _check_mask(rows)
-    kind = kind_of(rows, labels.shape, has_class_axis, task)
+    kind = kind_of(rows, labels, has_class_axis, task)
     if has_class_axis and kind is not Kind.CLASSES:
         assert predictions is not None
         raise ValueError(

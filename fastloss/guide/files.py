@@ -93,7 +93,10 @@ def _read_table(path: Path, true: list[str], pred: str | None) -> Contents:
         if first is None:
             raise ValueError(f"{path.name} is empty; expected rows of numbers or names")
         header = [cell.strip() for cell in first]
-        rows = [] if not any(map(_is_number, header)) else [first]
+        has_header = not any(map(_is_number, header))
+        rows = [] if has_header else [first]
+        if not has_header:
+            header = [str(number) for number in range(len(first))]
         places = [_place(path, name, header) for name in true] or [len(header) - 1]
         guess = None if pred is None else _place(path, pred, header)
         rows += [row for row in reader if row]

@@ -28,19 +28,20 @@ class Kind(Enum):
     NUMBERS = "numbers"
 
 
-def kind_of(rows: Array, shape: tuple[int, ...], has_class_axis: bool, task: str | None) -> Kind:
+def kind_of(rows: Array, labels: Array, has_class_axis: bool, task: str | None) -> Kind:
     """The kind of labels.
 
     Args:
         rows: The labels looked at, `(rows, width)`.
-        shape: The shape they come from.
+        labels: All of them.
         has_class_axis: Whether predictions have an axis more than they.
         task: What they are for, if it is known: it decides what may be read in two ways.
     """
     width, is_whole = rows.shape[-1], _is_whole(rows)
     if task in ("regression", "counts", "detection"):
         return Kind.COUNTS if is_whole and rows.min() >= 0 else Kind.NUMBERS
-    if is_whole and rows.min() >= -1 and rows.max() <= 1:
+    # A rare class may have escaped the sample.
+    if is_whole and rows.min() >= -1 and rows.max() <= 1 and labels.max() <= 1:
         if rows.min() == -1 and np.all(rows):
             return Kind.SIGNS
         if rows.min() >= 0 and not has_class_axis:
@@ -55,7 +56,7 @@ def kind_of(rows: Array, shape: tuple[int, ...], has_class_axis: bool, task: str
     if is_whole and _may_be_classes(rows):
         if task in ("multi-class", "imbalanced", "sequence", "segmentation", "svm"):
             return Kind.CLASSES
-        if task is None and _are_classes(rows, shape):
+        if task is None and _are_classes(rows, labels.shape):
             return Kind.CLASSES
     return Kind.COUNTS if is_whole and rows.min() == 0 else Kind.NUMBERS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 import keras
@@ -33,14 +34,16 @@ class Recipe(NamedTuple):
 
 
 def recipe(name: str, **arguments: Any) -> Recipe:
-    """The loss of that name; arguments that are None or False are left out."""
+    """The loss of that name; arguments that are None or the default are left out."""
+    kind = getattr(losses, name)
+    parameters = signature(kind).parameters
     given = {
         argument: _rounded(value)
         for argument, value in arguments.items()
-        if value is not None and value is not False
+        if value is not None and value is not parameters[argument].default
     }
     text = ", ".join(f"{argument}={value!r}" for argument, value in given.items())
-    return Recipe(getattr(losses, name)(**given), f"fl.{name}({text})", (name,))
+    return Recipe(kind(**given), f"fl.{name}({text})", (name,))
 
 
 def _rounded(value: Any) -> Any:

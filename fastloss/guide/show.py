@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fastloss.guide.tables import TASKS, TRAITS
 
@@ -11,14 +12,17 @@ from fastloss.guide.tables import TASKS, TRAITS
 def print_tables(console: Console) -> None:
     """Prints both tables."""
     tasks = Table(title="What the task asks for", title_justify="left")
-    for column, style in (("task", "bold"), ("labels", ""), ("losses", "cyan"), ("or", "")):
-        tasks.add_column(column, style=style, ratio=3 if column == "or" else None)
+    tasks.add_column("task, labels")
+    tasks.add_column("losses", style="cyan", no_wrap=True)
+    tasks.add_column("or", overflow="fold")
     for task in TASKS:
-        others = "\n".join(f"{name}: {when}" for name, when in task.alternatives)
-        tasks.add_row(task.name, task.labels, "\n".join(task.losses), others, end_section=True)
+        name = Text.assemble((task.name, "bold"), "\n", task.labels)
+        others = "\n".join(f"{other}: {when}" for other, when in task.alternatives)
+        tasks.add_row(name, "\n".join(task.losses), others, end_section=True)
     traits = Table(title="What a trait of data or aim asks for", title_justify="left")
-    for column, style in (("trait", "bold"), ("losses", "cyan"), ("why", "")):
-        traits.add_column(column, style=style)
+    traits.add_column("trait", style="bold")
+    traits.add_column("losses", style="cyan", no_wrap=True)
+    traits.add_column("why")
     for trait in TRAITS:
         traits.add_row(trait.name, "\n".join(trait.losses), trait.why, end_section=True)
     console.print(tasks)
