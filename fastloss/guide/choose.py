@@ -36,6 +36,8 @@ _ACCEPTED: dict[str, tuple[Kind, ...]] = {
     "detection": (Kind.NUMBERS, Kind.COUNTS),
 }
 
+_BY_CLASS = tuple(task for task, kinds in _ACCEPTED.items() if Kind.CLASSES in kinds)
+
 _RULES: dict[str, Callable[[Facts], list[Recommendation]]] = {
     "regression": rules_numbers.regression,
     "counts": rules_numbers.counts,
@@ -101,12 +103,15 @@ def choose(facts: Facts, task: str) -> list[Recommendation]:
         expected = " or ".join(dict.fromkeys(kind.value for kind in accepted))
         raise ValueError(
             f"task is {task!r}, but y_true of shape {facts.shape} holds {facts.kind.value}; "
-            f"expected {expected}: {_cure(facts.kind, task)}"
+            f"expected {expected}: {_cure(facts, task)}"
         )
     return _RULES[task](facts)
 
 
-def _cure(kind: Kind, task: str) -> str:
+def _cure(facts: Facts, task: str) -> str:
+    kind, output = facts.kind, facts.output
+    if output is not None and kind in (Kind.COUNTS, Kind.NUMBERS) and task in _BY_CLASS:
+        return "for class numbers y_pred needs one axis more, of the classes"
     if kind is Kind.SIGNS and task in ("binary", "imbalanced"):
         return "(y_true + 1) / 2 makes 0 and 1 of -1 and 1"
     return "leave task out to see what the labels suggest"

@@ -137,7 +137,9 @@ def look(y_true: Any, y_pred: Any, task: str | None) -> Facts:
     """
     labels = as_array("y_true", y_true)
     predictions = None if y_pred is None else as_array("y_pred", y_pred)
-    has_class_axis = predictions is not None and _has_class_axis(labels.shape, predictions.shape)
+    has_class_axis = (
+        None if predictions is None else _has_class_axis(labels.shape, predictions.shape)
+    )
     rows = rows_of(labels)
     _check_finite("y_true", rows)
     _check_mask(rows)
@@ -164,7 +166,7 @@ def look(y_true: Any, y_pred: Any, task: str | None) -> Facts:
         is_sampled=rows.size < labels.size,
         ignored=ignored,
         spread=_spread(labels, rows, predictions) if is_numeric else None,
-        spans_orders=is_numeric and spans_orders(rows),
+        spans_orders=is_numeric and spans_orders(rows.astype(np.float64)),
         output=output,
     )
 

@@ -28,13 +28,14 @@ class Kind(Enum):
     NUMBERS = "numbers"
 
 
-def kind_of(rows: Array, labels: Array, has_class_axis: bool, task: str | None) -> Kind:
+def kind_of(rows: Array, labels: Array, has_class_axis: bool | None, task: str | None) -> Kind:
     """The kind of labels.
 
     Args:
         rows: The labels looked at, `(rows, width)`.
         labels: All of them.
-        has_class_axis: Whether predictions have an axis more than they.
+        has_class_axis: Whether predictions have an axis more than they, which class numbers need;
+            None without predictions.
         task: What they are for, if it is known: it decides what may be read in two ways.
     """
     width, is_whole = rows.shape[-1], _is_whole(rows)
@@ -53,7 +54,7 @@ def kind_of(rows: Array, labels: Array, has_class_axis: bool, task: str | None) 
             return Kind.DISTRIBUTION
         if np.allclose(np.square(rows, dtype=np.float64).sum(-1), 1, atol=2e-3):
             return Kind.DIRECTIONS
-    if is_whole and _may_be_classes(rows):
+    if has_class_axis is None and is_whole and _may_be_classes(rows):
         if task in ("multi-class", "imbalanced", "sequence", "segmentation", "svm"):
             return Kind.CLASSES
         if task is None and _are_classes(rows, labels.shape):
@@ -103,10 +104,9 @@ def _sums_to_one(rows: Array) -> bool:
 
 
 def _may_be_classes(rows: Array) -> bool:
-    low = rows.min()
-    if low in _VOID:
-        low = rows[rows != low].min(initial=_MOST_CLASSES)
-    return bool(low >= 0 and rows.max() < _MOST_CLASSES)
+    if rows.min() in _VOID:
+        rows = rows[rows != rows.min()]
+    return bool(rows.size and rows.min() >= 0 and rows.max() < _MOST_CLASSES)
 
 
 def _are_classes(rows: Array, shape: tuple[int, ...]) -> bool:
