@@ -1,10 +1,14 @@
 """Drop-in Keras losses for TensorFlow, forward and backward in one walk over memory."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fastloss import layers, losses, testing
 from fastloss.losses import *  # noqa: F403
 from fastloss.ops import LoadError, backend, set_backend, use_backend
+
+if TYPE_CHECKING:
+    from fastloss.guide import recommend
 
 __version__ = version("fastloss")
 
@@ -14,8 +18,19 @@ __all__ = [
     "backend",
     "layers",
     "losses",
+    "recommend",
     "set_backend",
     "testing",
     "use_backend",
     *losses.__all__,
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Who trains does not wait for what helps to choose.
+        if name == "recommend":
+            from fastloss.guide import recommend
+
+            return recommend
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

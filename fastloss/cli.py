@@ -238,6 +238,40 @@ def _demo(
     run(settings, console, output or Path(default.output))
 
 
+def _guide(
+    *,
+    data: Path | None,
+    true: str | None,
+    pred: str | None,
+    columns: list[str],
+    task: str | None,
+) -> None:
+    _require_tensorflow()
+    console = _console()
+    with console.status("Starting TensorFlow"):
+        from fastloss.guide import recommend
+        from fastloss.guide.files import read
+        from fastloss.guide.show import print_tables
+    if data is None:
+        if true or pred or columns or task:
+            raise _CommandError(
+                "--true, --pred, --column and --task say how to look at a file, but none is named. "
+                "Name one, as in fastloss guide data.npz."
+            )
+        print_tables(console)
+        return
+    try:
+        contents = read(data, true, pred, columns)
+        recommendations = recommend(contents.y_true, contents.y_pred, task)
+    except ValueError as error:
+        raise _CommandError(str(error)) from error
+    if contents.names:
+        numbers = ", ".join(f"{i} = {name}" for i, name in enumerate(contents.names[:20]))
+        more = ", ..." if len(contents.names) > 20 else ""
+        console.print(f"Class numbers: {numbers}{more}.", highlight=False)
+    console.print(recommendations, highlight=False)
+
+
 def _application() -> Callable[[], None]:
     import typer
 
@@ -389,6 +423,61 @@ def _application() -> Callable[[], None]:
                 output=output,
             )
         )
+
+    @application.command()
+    def guide(
+        data: Annotated[
+            Path | None,
+            typer.Argument(
+                metavar="FILE",
+                exists=True,
+                dir_okay=False,
+                readable=True,
+                help="Labels to look at: .npy, .npz or .csv.",
+                show_default="none: print the tables",
+            ),
+        ] = None,
+        true: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME",
+                help="The array of an .npz, or column of a .csv, that holds the labels.",
+                show_default="y_true, y, labels or the only one; the last column",
+            ),
+        ] = None,
+        pred: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME",
+                help="The array or column that holds predictions.",
+                show_default="y_pred, if there is one",
+            ),
+        ] = None,
+        column: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                help="A column of a .csv, by name or number from 0, that holds labels; may be "
+                "repeated.",
+                show_default="the last",
+            ),
+        ] = None,
+        task: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME",
+                help="What the labels are for, as in regression or segmentation.",
+                show_default="what they look like",
+            ),
+        ] = None,
+    ) -> None:
+        """Names the losses for a task, or for the labels in a file.
+
+        Without a file it prints two tables: which loss suits which task, and which suits which
+        trait of the data. With a file it looks at the labels and prints losses with their
+        parameters set, and the reasons.
+        """
+        _guarded(lambda: _guide(data=data, true=true, pred=pred, columns=column or [], task=task))
 
     return application
 

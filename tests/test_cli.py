@@ -46,7 +46,8 @@ def noise(done: subprocess.CompletedProcess) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ("demo", "bench")),
+        ((), ("demo", "bench", "guide")),
+        (("guide",), ("FILE", "--true", "--pred", "--column", "--task")),
         (
             ("demo",),
             (
