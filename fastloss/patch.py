@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import runpy
 import sys
 from collections.abc import Iterator, MutableMapping
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -19,12 +21,18 @@ __all__ = ["Patch", "patch_keras", "run_script", "unpatch_keras"]
 
 
 class _Change(NamedTuple):
-    """A name in a module or a table, and what it stood for."""
+    """A name in a module or a table, what it stands for, and what it is to stand for."""
 
     place: str
     table: MutableMapping[str, Any]
     name: str
     original: Any
+    replacement: Any
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether a loss is replaced, and not what Keras finds or wraps one with."""
+        return self.name not in ("LossFunctionWrapper", "deserialize")
 
 
 _changes: list[_Change] = []
@@ -34,22 +42,29 @@ class Patch:
     """What `fl.patch_keras` replaced; as a context manager, undone at the end of the block.
 
     Attributes:
-        names: The names that stand for losses of this package now, as "keras.losses.Huber".
+        places: Where names stand for losses of this package now: module or table, to the names.
     """
 
     def __init__(self, changes: list[_Change]) -> None:
         self._changes = changes
-        self.names = sorted({f"{change.place}.{change.name}" for change in changes})
+        self.places: dict[str, list[str]] = {}
+        for change in changes:
+            self.places.setdefault(change.place, []).append(change.name)
 
     def __str__(self) -> str:
-        if not self.names:
+        replaced = {change.original.__name__ for change in self._changes if change.is_loss}
+        if not replaced:
             return "fastloss: nothing replaced, Keras is patched already"
-        places: dict[str, list[str]] = {}
-        for name in self.names:
-            place, _, attribute = name.rpartition(".")
-            places.setdefault(place, []).append(attribute)
-        lines = [f"  {place}: {', '.join(names)}" for place, names in places.items()]
-        return "\n".join([f"fastloss: {len(self.names)} names of Keras replaced", *lines])
+        classes = sorted(name for name in replaced if name[0].isupper())
+        functions = sorted(replaced.difference(classes))
+        return "\n".join(
+            (
+                f"fastloss: {len(replaced)} losses of Keras replaced",
+                f"  classes: {', '.join(classes)}",
+                f"  functions: {', '.join(functions)}",
+                f"  in: {', '.join(self.places)}",
+            )
+        )
 
     def __enter__(self) -> Patch:
         return self
@@ -82,7 +97,7 @@ def patch_keras() -> Patch:
     """
     changes = [] if _changes else list(_planned())
     for change in changes:
-        change.table[change.name] = _ours(change.original)
+        change.table[change.name] = change.replacement
     _changes.extend(changes)
     return Patch(changes)
 
@@ -107,26 +122,32 @@ def run_script(path: str, arguments: list[str]) -> None:
 
 def _undo(changes: list[_Change]) -> None:
     for change in changes:
-        if change in _changes:
+        if any(change is done for done in _changes):
             change.table[change.name] = change.original
-            _changes.remove(change)
+    _changes[:] = [done for done in _changes if all(done is not change for change in changes)]
 
 
 def _planned() -> Iterator[_Change]:
     """Every place where Keras looks up a loss by name."""
     core = importlib.import_module("keras.src.losses")
     exports = importlib.import_module("keras.src.api_export").REGISTERED_NAMES_TO_OBJS
-    for module in _public_modules():
-        yield from _in_table(module.__name__, vars(module))
-    yield from _in_table("keras.src.losses", vars(core))
-    yield from _in_table("compile(loss=...)", core.ALL_OBJECTS_DICT)
-    yield from _in_table("saved models", exports)
-    yield _Change("keras.src.losses", vars(core), "LossFunctionWrapper", core.LossFunctionWrapper)
+    tables = [(module.__name__, vars(module)) for module in _public_modules()]
+    tables.append((core.__name__, vars(core)))
+    tables.append(("strings", core.ALL_OBJECTS_DICT))
+    tables.append(("saved models", exports))
+    wrapper, find = core.LossFunctionWrapper, core.deserialize
+    replacements = {**_replacements(), wrapper: _wrapper(wrapper), find: _deserializer(find)}
+    for place, table in tables:
+        for name, thing in table.items():
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                ours = replacements.get(thing)
+                if ours is not None:
+                    yield _Change(place, table, name, thing, ours)
 
 
 def _public_modules() -> list[ModuleType]:
-    # tf.keras is made of it, on demand.
-    importlib.import_module("keras._tf_keras.keras.losses")
+    # tf.keras is made of it, when it is first used.
+    importlib.import_module("keras._tf_keras.keras")
     return [
         module
         for name, module in sorted(sys.modules.items())
@@ -136,21 +157,55 @@ def _public_modules() -> list[ModuleType]:
     ]
 
 
-def _in_table(place: str, table: MutableMapping[str, Any]) -> Iterator[_Change]:
-    for name, thing in list(table.items()):
-        if inspect.isclass(thing) or inspect.isfunction(thing):
-            if thing in _replacements():
-                yield _Change(place, table, name, thing)
-
-
 def _replacements() -> dict[Any, Any]:
     """Our losses by those of Keras that they stand in for."""
-    if not _originals:
-        for name in losses.__all__:
-            theirs = getattr(keras.losses, name, None)
-            if theirs is not None:
-                _originals[theirs] = getattr(losses, name)
-    return _originals
+    found = {getattr(keras.losses, name, None): getattr(losses, name) for name in losses.__all__}
+    del found[None]
+    return found
 
 
-_originals: dict[Any, Any] = {}
+def _wrapper(original: type[Any]) -> type[Any]:
+    """What `compile` puts around a function: for one of ours, the class, which walks once."""
+    classes = {function: cls for cls in _classes() if (function := _function_of(cls))}
+
+    class LossFunctionWrapper(original):  # type: ignore[misc]
+        def __new__(cls, fn: Any, *arguments: Any, **options: Any) -> Any:
+            if fn in classes and not arguments and set(options) <= {"reduction", "name", "dtype"}:
+                return classes[fn](**options)
+            return super().__new__(cls)
+
+    return LossFunctionWrapper
+
+
+def _deserializer(original: Any) -> Any:
+    """`keras.losses.deserialize`, which finds functions outside of Keras by no name but their own.
+
+    It would take "mse" for a function of that name in the module of `mean_squared_error`.
+    """
+
+    @wraps(original)
+    def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+        if isinstance(name, str) and name not in (custom_objects or {}):
+            table = importlib.import_module("keras.src.losses").ALL_OBJECTS_DICT
+            if inspect.isfunction(table.get(name)):
+                return table[name]
+        return original(name, custom_objects=custom_objects)
+
+    return deserialize
+
+
+def _classes() -> list[type[Any]]:
+    return [x for name in losses.__all__ if inspect.isclass(x := getattr(losses, name))]
+
+
+def _function_of(cls: type[Any]) -> Any:
+    """The function of the same name, if it has the same defaults."""
+    name = re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+    if name not in losses.__all__:
+        return None
+    function = getattr(losses, name)
+    options = inspect.signature(cls).parameters
+    own = list(inspect.signature(function).parameters.values())[2:]
+    shared = [x for x in own if x.name != "return_metrics"]
+    same = all(x.name in options and options[x.name].default == x.default for x in shared)
+    return function if same else None
