@@ -199,7 +199,7 @@ class FusedFunction(Algebra, keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         name = keras.saving.get_registered_name(self.function)
-        if ">" not in name:
+        if keras.saving.get_registered_object(name) is not self.function:
             raise ValueError(
                 f"{self.name} cannot be saved, since its function has no name to be found by; "
                 "define it with `def` at the top of a module, or register it with "
@@ -285,7 +285,7 @@ def _register(function: Any, package: str) -> None:
     """Name the function for saving, unless it has no name of its own, or one already."""
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
         return
-    if ">" not in keras.saving.get_registered_name(function):
+    if keras.saving.get_registered_name(function) == function.__name__:
         keras.saving.register_keras_serializable(package)(function)
 
 
