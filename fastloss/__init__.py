@@ -4,8 +4,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastloss import layers, losses, testing
+from fastloss.fuse import FusedFunction, fuse
 from fastloss.losses import *  # noqa: F403
 from fastloss.ops import LoadError, backend, set_backend, use_backend
+from fastloss.patch import Patch, patch_keras, unpatch_keras
 
 if TYPE_CHECKING:
     from fastloss.guide import recommend
@@ -13,14 +15,19 @@ if TYPE_CHECKING:
 __version__ = version("fastloss")
 
 __all__ = [
+    "FusedFunction",
     "LoadError",
+    "Patch",
     "__version__",
     "backend",
+    "fuse",
     "layers",
     "losses",
+    "patch_keras",
     "recommend",
     "set_backend",
     "testing",
+    "unpatch_keras",
     "use_backend",
     *losses.__all__,
 ]
