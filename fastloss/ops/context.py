@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import tensorflow as tf
 
 try:
@@ -18,6 +20,14 @@ def is_recorded(tensor: tf.Tensor) -> bool:
     Without TensorFlow's own answer it is yes: then a gradient may be computed in vain.
     """
     return _record is None or _record.should_record_backprop((tensor,))
+
+
+def not_recorded() -> AbstractContextManager[None]:
+    """No tape records what is called in the block: a function then keeps nothing for a gradient.
+
+    Without TensorFlow's own switch it is recorded in vain.
+    """
+    return nullcontext() if _record is None else _record.stop_recording()
 
 
 def is_compiled_by_xla() -> bool:

@@ -45,9 +45,9 @@ class ValueAndGradient:
 
         def evaluate(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
             if at_once:
-                value, slope = self._value_and_slope(*inputs)
+                value, slope = self._value_and_slope.not_recorded(*inputs)
             else:
-                value, slope = self._value(*inputs), None
+                value, slope = self._value.not_recorded(*inputs), None
 
             def gradient(upstream: tf.Tensor, variables: Any = None) -> Any:
                 return self._backward(inputs, wanted, value, slope, upstream, variables)
@@ -76,7 +76,7 @@ class ValueAndGradient:
         variables = tuple(variables or ())
         gradients: list[tf.Tensor | None] = [None] * len(inputs)
         watched = [upstream, *inputs, *(variable.handle for variable in variables)]
-        # To an eager tape the slope is a constant, so what is differentiated again is made anew.
+        # To a tape the slope is a constant, so what is differentiated again is made anew.
         again = any(is_recorded(x) for x in watched)
         if slope is not None and not again and value.shape.rank == 0:
             gradients[_PREDICTION] = _scaled(slope, upstream)

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from fastloss.ops.context import not_recorded
+
 Function: TypeAlias = Callable[..., Any]
 
 # Stands for a dimension that a trace does not know, while XLA is asked whether it knows the ops:
@@ -112,17 +114,34 @@ class Compiled:
         self._supported: bool | None = None
 
     def __call__(self, *inputs: tf.Tensor) -> Any:
+        return self._call(lambda function: function(*inputs), inputs)
+
+    def not_recorded(self, *inputs: tf.Tensor) -> Any:
+        """The same without a gradient, for which a tape would keep all intermediate results."""
+
+        def call(function: Any) -> Any:
+            # Traced before, since a tape inside the function is to record.
+            concrete = function.get_concrete_function(*inputs)
+            with not_recorded():
+                results = concrete(*inputs)
+            # By this `tf.custom_gradient` learns that they are read.
+            for variable in concrete.trainable_variables:
+                variable.read_value()
+            return results
+
+        return self._call(call, inputs)
+
+    def _call(self, call: Function, inputs: Sequence[tf.Tensor]) -> Any:
         if self._supported is None:
             self._supported = self._compiler.supports(self._function, inputs)
         if not self._supported:
-            return self._plain(*inputs)
+            return call(self._plain)
         if all(x.shape.is_fully_defined() for x in inputs):
-            function = self._fused if self._compiler.admits(inputs) else self._plain
-            return function(*inputs)
+            return call(self._fused if self._compiler.admits(inputs) else self._plain)
         return tf.cond(
             self._compiler.admits_at_run_time(inputs),
-            lambda: self._fused(*inputs),
-            lambda: self._plain(*inputs),
+            lambda: call(self._fused),
+            lambda: call(self._plain),
         )
 
 
