@@ -453,10 +453,12 @@ class Walk {
       else if (loops_.prediction == Row::parts)
         n.sum = sum_of_parts(row, b.prediction);
       const T log_sum_exp = T(n.maximum + n.log_sum);
+      // The gradient may take the place of the predictions.
+      const bool hit = hit_ && is_hit(row, task, n, b.prediction);
       T value = picks_ ? pick_row(row, task, n, b) : dense_row(row, task, n, b);
       if (call_.z_loss != 0) value += T(call_.z_loss) * log_sum_exp * log_sum_exp;
       value *= task.weight;
-      put_metrics(row, value, log_sum_exp, hit_ && is_hit(row, task, n, b.prediction));
+      put_metrics(row, value, log_sum_exp, hit);
       total += double(value);
     }
     return total;
