@@ -97,6 +97,41 @@ FASTLOSS_API int32_t fastloss_elementwise_parameter_count(const char* loss);
  */
 FASTLOSS_API const char* fastloss_elementwise_losses(void);
 
+/* A loss of some columns: of y_true from first_true on, of y_pred from first_pred on. */
+typedef struct fastloss_task {
+  fastloss_term term;
+  int64_t first_true, first_pred, columns;
+} fastloss_task;
+
+/* Elementwise losses of ranges of columns, added up: labels (rows, true_columns), predictions
+ * (rows, pred_columns), row-major. Ranges may overlap, and columns may be left out. */
+typedef struct fastloss_columns {
+  const fastloss_task* tasks; /* the loss is their sum */
+  int32_t task_count;         /* at least 1 */
+  int32_t reduction;          /* fastloss_reduction, not FASTLOSS_NONE; of each task's rows */
+  int32_t replicas;           /* at least 1 */
+  int32_t y_true_dtype;
+  int32_t y_pred_dtype; /* float16, bfloat16, float32 or float64 */
+  int64_t rows, true_columns, pred_columns;
+  const void* y_true;
+  const void* y_pred;
+  /* As in fastloss_elementwise. */
+  const void* weight;
+  int64_t weight_count, weight_repeat, weight_expansion;
+  fastloss_parallel_for parallel_for; /* NULL: the library's own threads */
+  void* parallel_context;
+} fastloss_columns;
+
+/* loss: a scalar; task_values: NULL, or (task_count,), each task's loss without its factor;
+ * accumulation type.
+ * gradient: NULL, or (rows, pred_columns) of y_pred's type; it may be y_pred itself. */
+FASTLOSS_API int fastloss_columns_forward(const fastloss_columns* call, void* loss,
+                                          void* task_values, void* gradient);
+
+/* upstream: a scalar of the accumulation type. */
+FASTLOSS_API int fastloss_columns_backward(const fastloss_columns* call, const void* upstream,
+                                           void* gradient);
+
 /* Rows of classes: predictions (outer, classes, inner), row-major; row o * inner + i is [o, :, i].
  * The accumulation type is float64 for float64 predictions, else float32. */
 typedef struct fastloss_rowwise {

@@ -177,6 +177,41 @@ class ElementwiseCall(ctypes.Structure):
     ]
 
 
+class Task(ctypes.Structure):
+    """`struct fastloss_task` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("term", Term),
+        ("first_true", ctypes.c_int64),
+        ("first_pred", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+    ]
+
+
+class ColumnsCall(ctypes.Structure):
+    """`struct fastloss_columns` of `csrc/fastloss.h`."""
+
+    _fields_ = [
+        ("tasks", ctypes.POINTER(Task)),
+        ("task_count", ctypes.c_int32),
+        ("reduction", ctypes.c_int32),
+        ("replicas", ctypes.c_int32),
+        ("y_true_dtype", ctypes.c_int32),
+        ("y_pred_dtype", ctypes.c_int32),
+        ("rows", ctypes.c_int64),
+        ("true_columns", ctypes.c_int64),
+        ("pred_columns", ctypes.c_int64),
+        ("y_true", ctypes.c_void_p),
+        ("y_pred", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("weight_count", ctypes.c_int64),
+        ("weight_repeat", ctypes.c_int64),
+        ("weight_expansion", ctypes.c_int64),
+        ("parallel_for", ctypes.c_void_p),
+        ("parallel_context", ctypes.c_void_p),
+    ]
+
+
 class RowwiseCall(ctypes.Structure):
     """`struct fastloss_rowwise` of `csrc/fastloss.h`."""
 

@@ -115,6 +115,63 @@ def elementwise(
     return result, slope if gradient else None
 
 
+class Task(NamedTuple):
+    """A loss of some columns."""
+
+    loss: str
+    first_true: int
+    first_pred: int
+    columns: int
+    factor: float = 1.0
+
+
+def columns(
+    tasks: Sequence[Task],
+    y_true: Array,
+    y_pred: Array,
+    reduction: int = MEAN,
+    weight: Array | None = None,
+    upstream: float | None = None,
+    in_place: bool = False,
+) -> tuple[Any, Array, Array]:
+    """Loss, the loss of each task and gradient; with `upstream` the gradient is a later call's."""
+    wide = accumulation(y_pred)
+    array = (core.Task * len(tasks))()
+    terms = _terms([Term(task.loss, task.factor) for task in tasks])
+    for c_task, term, task in zip(array, terms, tasks, strict=True):
+        c_task.term = term
+        c_task.first_true, c_task.first_pred = task.first_true, task.first_pred
+        c_task.columns = task.columns
+    call = core.ColumnsCall(
+        tasks=array,
+        task_count=len(tasks),
+        reduction=reduction,
+        replicas=1,
+        y_true_dtype=dtype_code(y_true),
+        y_pred_dtype=dtype_code(y_pred),
+        rows=len(y_pred),
+        true_columns=y_true.shape[1],
+        pred_columns=y_pred.shape[1],
+        y_true=y_true.ctypes.data,
+        y_pred=y_pred.ctypes.data,
+    )
+    if weight is not None:
+        weight = np.ascontiguousarray(weight, wide)
+        call.weight, call.weight_count, call.weight_repeat = weight.ctypes.data, weight.size, 1
+    library = core.library()
+    value, values = np.full((), np.nan, wide), np.full(len(tasks), np.nan, wide)
+    slope = y_pred if in_place else np.empty_like(y_pred)
+    target = None if upstream is not None else slope
+    pointers = [_pointer(x) for x in (value, values, target)]
+    if library.fastloss_columns_forward(ctypes.byref(call), *pointers):
+        raise ValueError(library.fastloss_error().decode())
+    if upstream is not None:
+        pointers = [_pointer(np.array(upstream, wide)), _pointer(slope)]
+        if library.fastloss_columns_backward(ctypes.byref(call), *pointers):
+            raise ValueError(library.fastloss_error().decode())
+    return value, values, slope
+
+
 class Rows(NamedTuple):
     loss: Any
     gradient: Array | None

@@ -1,47 +1,16 @@
 // The driver of the elementwise pattern: one walk over labels and predictions, in fixed pieces that
 // depend on the shape alone, so that the bits of a result do not depend on the number of threads.
-#include "../losses/elementwise.h"
-
 #include <atomic>
 #include <vector>
 
 #include "../fastloss.h"
+#include "elementwise_term.h"
 #include "error.h"
 #include "tile.h"
 #include "walk.h"
 
 namespace fastloss {
 namespace {
-
-struct Loss : LossEntry {
-  bool mean;    // a row's values are averaged, else added
-  bool binary;  // labels that are all 0 or 1 mean -1 or 1
-};
-
-#define FASTLOSS_ROWS_mean true
-#define FASTLOSS_ROWS_sum false
-#define FASTLOSS_LABELS_any false
-#define FASTLOSS_LABELS_binary true
-#define FASTLOSS_ENTRY(NAME, ROWS, LABELS, ...) \
-  {{#NAME, #__VA_ARGS__}, FASTLOSS_ROWS_##ROWS, FASTLOSS_LABELS_##LABELS},
-constexpr Loss kLosses[] = {FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ENTRY)};
-
-template <class T>
-struct Term {
-  const Loss* loss;
-  TileLoops<T> loops;
-  double factor;
-  double reduction = 1;  // what the sum of the values is multiplied by, before the factor
-  T scale = 1;           // what the slopes are multiplied by
-  double parameters[kMaxParameters] = {};
-
-  Term(const fastloss_term& term, const TileOps<T>& ops)
-      : loss(find_loss(kLosses, term.loss)),
-        loops(ops.find(term.loss, term.parameters)),
-        factor(term.factor) {
-    std::copy(term.parameters, term.parameters + term.parameter_count, parameters);
-  }
-};
 
 template <class T>
 class Walk {
@@ -91,24 +60,9 @@ class Walk {
   // One number for each term.
   using Sums = std::vector<double>;
 
-  double divisor() const {
-    if (call_.reduction == FASTLOSS_NONE || call_.reduction == FASTLOSS_SUM) return 1;
-    double divisor = double(call_.rows);
-    if (call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight_.data) {
-      divisor = 0;
-      for (int64_t i = 0; i < weight_.count; ++i) divisor += double(weight_.data[i]);
-      if (call_.weight_expansion > 1) divisor /= double(call_.weight_expansion);
-    }
-    return divisor * call_.replicas;
-  }
-
   void set_factors(T upstream) {
-    const double divisor = this->divisor();
-    for (Term<T>& term : terms_) {
-      const double factor = term.loss->mean ? 1.0 / double(call_.columns) : 1.0;
-      term.reduction = divisor == 0 ? 0 : factor / divisor;
-      term.scale = T(term.factor * term.reduction) * upstream;
-    }
+    const double divisor = divisor_of(call_, weight_);
+    for (Term<T>& term : terms_) term.reduce(call_.columns, divisor, upstream);
   }
 
   double weighted(const Sums& sums) const {
@@ -238,6 +192,20 @@ class Walk {
     return buffer;
   }
 
+  // While a term is computed its share of the next tile comes in; one term alone leaves that to the
+  // hardware.
+  void fetch_ahead(int64_t begin, size_t term) const {
+    const int64_t terms = int64_t(terms_.size());
+    const int64_t first = begin + kTile * int64_t(term) / terms;
+    const int64_t last = begin + kTile * int64_t(term + 1) / terms;
+    const auto fetch = [&](const void* data, int64_t size) {
+      const char* const from = static_cast<const char*>(data);
+      for (int64_t at = first * size; at < last * size; at += 64) __builtin_prefetch(from + at);
+    };
+    fetch(call_.y_pred, prediction_size_);
+    fetch(call_.y_true, label_size_);
+  }
+
   // Hands each term's weighted values of each tile in [begin, end) to `take`, and writes the
   // gradient. The terms of a tile are computed while it lies in the L1 cache.
   template <class Take>
@@ -275,6 +243,7 @@ class Walk {
       }
       for (size_t k = 0; k < terms_.size(); ++k) {
         const Term<T>& term = terms_[k];
+        if (terms_.size() > 1) fetch_ahead(begin + kTile, k);
         const TileLoop<T> loop =
             hard && term.loops.hard_labels ? term.loops.hard_labels : term.loops.any;
         loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
@@ -304,23 +273,11 @@ class Walk {
   std::atomic<bool> guess_holds_{true};
 };
 
-// 0, or -1 with the reason.
-int check(const fastloss_term& term) {
-  const Loss* loss = find_loss(kLosses, term.loss);
-  if (!loss)
-    return fail("loss '%s' is unknown; the elementwise losses are: %s", term.loss,
-                fastloss_elementwise_losses());
-  if (term.parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", term.loss, loss->parameter_count(),
-                loss->parameters, term.parameter_count);
-  return 0;
-}
-
 int check(const fastloss_elementwise& call) {
   if (call.term_count < 1)
     return fail("term_count is %d; expected at least one loss", call.term_count);
   for (int32_t k = 0; k < call.term_count; ++k)
-    if (check(call.terms[k])) return -1;
+    if (check_elementwise(call.terms[k])) return -1;
   if (call.column_weight && call.column_weight_count && call.term_count > 1)
     return fail("column_weight came with %d terms; expected one term, or no column_weight",
                 call.term_count);
@@ -341,19 +298,30 @@ int check(const fastloss_elementwise& call) {
 
 bool any_binary(const fastloss_elementwise& call) {
   for (int32_t k = 0; k < call.term_count; ++k)
-    if (find_loss(kLosses, call.terms[k].loss)->binary) return true;
+    if (find_loss(kElementwiseLosses, call.terms[k].loss)->binary) return true;
   return false;
 }
 
 int refuse_in_place(const fastloss_elementwise& call) {
   const fastloss_term* term = call.terms;
-  while (!find_loss(kLosses, term->loss)->binary) ++term;
+  while (!find_loss(kElementwiseLosses, term->loss)->binary) ++term;
   return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", term->loss);
 }
 
 }  // namespace
 
-const LossEntry* find_elementwise(const char* name) { return find_loss(kLosses, name); }
+int check_elementwise(const fastloss_term& term) {
+  const ElementwiseLoss* loss = find_loss(kElementwiseLosses, term.loss);
+  if (!loss)
+    return fail("loss '%s' is unknown; the elementwise losses are: %s", term.loss,
+                fastloss_elementwise_losses());
+  if (term.parameter_count != loss->parameter_count())
+    return fail("loss '%s' takes %d parameters (%s), not %d", term.loss, loss->parameter_count(),
+                loss->parameters, term.parameter_count);
+  return 0;
+}
+
+const LossEntry* find_elementwise(const char* name) { return find_loss(kElementwiseLosses, name); }
 
 }  // namespace fastloss
 
@@ -391,16 +359,16 @@ int fastloss_elementwise_backward(const fastloss_elementwise* call, const void* 
 }
 
 int fastloss_elementwise_in_place(const char* loss) {
-  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
+  const fastloss::ElementwiseLoss* entry = fastloss::find_loss(fastloss::kElementwiseLosses, loss);
   return entry && !entry->binary;
 }
 
 int32_t fastloss_elementwise_parameter_count(const char* loss) {
-  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
+  const fastloss::ElementwiseLoss* entry = fastloss::find_loss(fastloss::kElementwiseLosses, loss);
   return entry ? entry->parameter_count() : -1;
 }
 
 const char* fastloss_elementwise_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kLosses);
+  static const std::string names = fastloss::names_of(fastloss::kElementwiseLosses);
   return names.c_str();
 }

@@ -13,6 +13,7 @@ struct Registration {
     try {
       fastloss::register_accumulate();
       fastloss::register_boxes();
+      fastloss::register_columns();
       fastloss::register_elementwise();
       fastloss::register_overlap();
       fastloss::register_rowwise();

@@ -4,6 +4,7 @@ namespace fastloss {
 
 void register_accumulate();
 void register_boxes();
+void register_columns();
 void register_elementwise();
 void register_overlap();
 void register_rowwise();

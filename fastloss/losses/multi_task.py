@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from fastloss.layers.task_uncertainty import LOG_VARIANCES, TaskUncertainty
 from fastloss.losses.algebra import Algebra
+from fastloss.losses.columns_walk import Columns, Range, walk_together
 from fastloss.losses.inputs import Tensor, TensorLike
 from fastloss.losses.step import remembered
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
 Key: TypeAlias = Any
-Range: TypeAlias = tuple[int | None, int | None]
-
-
-class Columns(NamedTuple):
-    """The columns of a task: a range of the last axis of y_true and one of y_pred."""
-
-    true: Range
-    pred: Range
 
 
 @serializable
@@ -39,7 +32,9 @@ class MultiTask(Algebra, keras.losses.Loss):
         fl.MultiTask({(0, 4): fl.Huber(), (4, 5): fl.BinaryCrossentropy(from_logits=True)})
         fl.MultiTask({"box": fl.Huber(), "object": fl.BinaryCrossentropy(from_logits=True)})
 
-    The second takes dictionaries. Keras wants a loss for each named output:
+    Elementwise losses of columns are computed in one walk that reads the columns where they lie and
+    writes one gradient for all; for others the columns are cut out of y_pred. The second form takes
+    dictionaries. Keras wants a loss for each named output:
     `model.compile(loss=loss.by_output())`.
 
     Learned log-variances have to belong to the model for an optimizer to train them. They are in a
@@ -100,9 +95,13 @@ class MultiTask(Algebra, keras.losses.Loss):
     def __call__(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
     ) -> Tensor:
+        if not self.is_named and not isinstance(y_pred, tf.Tensor):
+            y_pred = tf.convert_to_tensor(y_pred)
         with tf.name_scope(self.name):
-            values = []
+            together, values = self._together(y_true, y_pred, sample_weight)
             for index, (key, loss) in enumerate(zip(self.keys, self.losses, strict=True)):
+                if index in together:
+                    continue
                 inputs = _of_task(key, y_true, y_pred, sample_weight)
                 whole = inputs[1] if self.is_named else y_pred
                 values.append(self._weighed(index, loss(*inputs), whole))
@@ -172,10 +171,37 @@ class MultiTask(Algebra, keras.losses.Loss):
         ]
         return cls(**{**config, "tasks": tasks})
 
+    def _together(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike
+    ) -> tuple[list[int], list[Tensor]]:
+        """The columns that are computed together, and what is to be added up for them."""
+        if self.is_named:
+            return [], []
+        weighed = [self._weight_and_penalty(index, y_pred) for index in range(len(self.keys))]
+        together, values = walk_together(
+            [
+                (key, loss)
+                for key, loss in zip(self.keys, self.losses, strict=True)
+                if not isinstance(key, str)
+            ],
+            [weight for weight, _ in weighed],
+            y_true,
+            y_pred,
+            sample_weight,
+        )
+        values = [tf.cast(value, self.dtype) for value in values]
+        if self.is_learned:
+            values += [weighed[index][1] for index in together]
+        return together, values
+
     def _weighed(self, index: int, value: Tensor, y_pred: TensorLike) -> Tensor:
-        value = tf.cast(value, self.dtype)
+        weight, penalty = self._weight_and_penalty(index, y_pred)
+        weighed = weight * tf.cast(value, self.dtype)
+        return weighed + penalty if self.is_learned else weighed
+
+    def _weight_and_penalty(self, index: int, y_pred: TensorLike) -> tuple[Any, Any]:
         if self.weights is not None:
-            return self.weights[index] * value
+            return self.weights[index], 0.0
         log_variances = remembered(y_pred, LOG_VARIANCES)
         if log_variances is None or log_variances.shape != (len(self.keys),):
             raise ValueError(
@@ -184,7 +210,7 @@ class MultiTask(Algebra, keras.losses.Loss):
                 "model = loss.attach(model)"
             )
         log_variance = tf.cast(log_variances[index], self.dtype)
-        return tf.exp(-log_variance) * value + 0.5 * log_variance
+        return tf.exp(-log_variance), 0.5 * log_variance
 
 
 @serializable

@@ -2,6 +2,7 @@
 
 from fastloss.ops import gradients
 from fastloss.ops.boxes import boxes
+from fastloss.ops.columns import Task, columns
 from fastloss.ops.elementwise import LABEL_DTYPES, Term, elementwise, elementwise_sum
 from fastloss.ops.library import LoadError, backend, runs_reference, set_backend, use_backend
 from fastloss.ops.linear import Head, linear_rows, linear_sum
@@ -14,9 +15,11 @@ __all__ = [
     "LoadError",
     "Options",
     "OverlapOptions",
+    "Task",
     "Term",
     "backend",
     "boxes",
+    "columns",
     "elementwise",
     "elementwise_sum",
     "linear_rows",

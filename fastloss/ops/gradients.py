@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.ops.columns import tasks_of
 from fastloss.ops.elementwise import terms_of
 from fastloss.ops.library import float64_of, ops
 
@@ -79,6 +80,10 @@ class _Call:
             **self.attributes,
         )
 
+    def known_gradients(self, upstream: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Gradients of inputs beside y_pred, by index, that the op itself has the values for."""
+        return {}
+
     def reference_gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         """The gradient of y_pred as TensorFlow ops, so that it can be differentiated again."""
         with tf.GradientTape() as tape:
@@ -102,6 +107,35 @@ class _Elementwise(_Call):
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(ops().fastloss_elementwise_gradient, upstream)
+
+
+class _Columns(_Call):
+    own_attributes: ClassVar[tuple[str, ...]] = ("counts", "ranges")
+
+    def reference(self) -> tf.Tensor:
+        tasks = tasks_of(
+            self.text("loss"),
+            self.numbers("parameters"),
+            self.op.get_attr("counts"),
+            self.op.get_attr("ranges"),
+        )
+        return reference.columns(
+            tasks,
+            self.second_weight,
+            self.y_true,
+            self.y_pred,
+            self.weight,
+            self.text("reduction"),
+            self.op.get_attr("replicas"),
+        )[0]
+
+    def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        return self._gradient(ops().fastloss_columns_gradient, upstream)
+
+    def known_gradients(self, upstream: tf.Tensor) -> dict[int, tf.Tensor]:
+        # The sum is linear in the factors.
+        is_sum = self.op.type == "FastlossColumns"
+        return {len(self.inputs) - 1: upstream * self.op.outputs[1]} if is_sum else {}
 
 
 class _Rowwise(_Call):
@@ -226,8 +260,13 @@ def _others(kind: type[_Call], op: Any, needed: list[bool], upstream: tf.Tensor)
     """Gradients of labels and weights, from the reference, where they are needed."""
     gradients: list[Gradient] = [None] * len(needed)
     indices = [i for i, wanted in enumerate(needed) if wanted and i != 1]
+    if not indices:
+        return gradients
+    call = kind.of(op)
+    for i, gradient in call.known_gradients(upstream).items():
+        gradients[i] = gradient
+    indices = [i for i in indices if gradients[i] is None]
     if indices:
-        call = kind.of(op)
         targets = [op.inputs[i] for i in indices]
         with tf.GradientTape() as tape:
             tape.watch(targets)
@@ -314,6 +353,20 @@ def _sum(
     return _plain(kind, op, upstream)
 
 
+def _columns(
+    op: Any, upstream: tf.Tensor, values_upstream: tf.Tensor, *gradient_upstream: tf.Tensor
+) -> list[Gradient]:
+    gradients = _sum(_Columns, op, upstream, values_upstream, *gradient_upstream)
+    # The values are the gradient of the factors, so that a second derivative comes this way.
+    if _is_zero(values_upstream) or (tf.executing_eagerly() and not any(values_upstream.numpy())):
+        return gradients
+    call = _Columns.of(op)
+    call = replace(call, second_weight=values_upstream)
+    one = tf.ones([], call.accumulation)
+    more = _differentiate(call.reference, call.inputs[:-1], one)
+    return [_add(x, y) for x, y in zip(gradients, [*more, None], strict=True)]
+
+
 def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
     gradient, upstream = op.inputs
     product = tf.cast(scaled_upstream, upstream.dtype) * tf.cast(gradient, upstream.dtype)
@@ -341,5 +394,8 @@ def register() -> None:
     tf.RegisterGradient("FastlossRowwiseMetrics")(_metrics)
     tf.RegisterGradient("FastlossElementwiseSum")(partial(_sum, _Elementwise))
     tf.RegisterGradient("FastlossOverlapSum")(partial(_sum, _Overlap))
+    tf.RegisterGradient("FastlossColumns")(_columns)
+    tf.RegisterGradient("FastlossColumnsGradient")(partial(_gradient, _Columns))
+    tf.RegisterGradient("FastlossColumnsRecord")(partial(_record, _Columns))
     tf.RegisterGradient("FastlossScale")(_scale)
     tf.no_gradient("FastlossAccumulate")

@@ -2,6 +2,7 @@
 
 from fastloss.reference.boxes import LOSSES as BOX_LOSSES
 from fastloss.reference.boxes import boxes
+from fastloss.reference.columns import Task, columns
 from fastloss.reference.elementwise import (
     LOSSES,
     Term,
@@ -22,8 +23,10 @@ __all__ = [
     "ROWWISE_LOSSES",
     "Options",
     "OverlapOptions",
+    "Task",
     "Term",
     "boxes",
+    "columns",
     "elementwise",
     "elementwise_sum",
     "overlap",

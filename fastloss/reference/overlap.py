@@ -182,6 +182,13 @@ def _regions(y_true: Tensor, y_pred: Tensor, options: OverlapOptions, class_axis
     return Regions(y_true, y_pred)
 
 
+def _sum(x: Tensor, axes: Sequence[int]) -> Tensor:
+    # One dimension after another: TensorFlow adds up outer dimensions one number at a time.
+    for axis in sorted(axes, reverse=True):
+        x = tf.reduce_sum(x, axis)
+    return x
+
+
 def overlap(
     loss: str,
     parameters: Sequence[float],
@@ -201,11 +208,7 @@ def overlap(
     apart = {*kept, class_axis} if coupled else {*kept}
     axes = [axis for axis in range(len(y_pred.shape)) if axis not in apart]
     size = tf.square if options.squared else tf.identity
-    sums = Sums(
-        tf.reduce_sum(y_true * y_pred, axes),
-        tf.reduce_sum(size(y_pred), axes),
-        tf.reduce_sum(size(y_true), axes),
-    )
+    sums = Sums(_sum(y_true * y_pred, axes), _sum(size(y_pred), axes), _sum(size(y_true), axes))
     if class_weight is not None and not options.include_background:
         class_weight = class_weight[1:]
     if coupled:

@@ -1,0 +1,64 @@
+// The elementwise losses by name, and one of them in a walk that adds several up.
+#pragma once
+
+#include "../fastloss.h"
+#include "../losses/elementwise.h"
+#include "tile.h"
+#include "walk.h"
+
+namespace fastloss {
+
+struct ElementwiseLoss : LossEntry {
+  bool mean;    // a row's values are averaged, else added
+  bool binary;  // labels that are all 0 or 1 mean -1 or 1
+};
+
+#define FASTLOSS_ROWS_mean true
+#define FASTLOSS_ROWS_sum false
+#define FASTLOSS_LABELS_any false
+#define FASTLOSS_LABELS_binary true
+#define FASTLOSS_ENTRY(NAME, ROWS, LABELS, ...) \
+  {{#NAME, #__VA_ARGS__}, FASTLOSS_ROWS_##ROWS, FASTLOSS_LABELS_##LABELS},
+constexpr ElementwiseLoss kElementwiseLosses[] = {FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ENTRY)};
+#undef FASTLOSS_ENTRY
+
+// 0, or -1 with the reason.
+int check_elementwise(const fastloss_term& term);
+
+template <class T>
+struct Term {
+  const ElementwiseLoss* loss;
+  TileLoops<T> loops;
+  double factor;
+  double reduction = 1;  // what the sum of the values is multiplied by, before the factor
+  T scale = 1;           // what the slopes are multiplied by
+  double parameters[kMaxParameters] = {};
+
+  Term(const fastloss_term& term, const TileOps<T>& ops)
+      : loss(find_loss(kElementwiseLosses, term.loss)),
+        loops(ops.find(term.loss, term.parameters)),
+        factor(term.factor) {
+    std::copy(term.parameters, term.parameters + term.parameter_count, parameters);
+  }
+
+  void reduce(int64_t columns, double divisor, T upstream) {
+    const double of_row = loss->mean ? 1.0 / double(columns) : 1.0;
+    reduction = divisor == 0 ? 0 : of_row / divisor;
+    scale = T(factor * reduction) * upstream;
+  }
+};
+
+// What the sum over the rows is divided by.
+template <class T, class Call>
+double divisor_of(const Call& call, const Pattern<T>& weight) {
+  if (call.reduction == FASTLOSS_NONE || call.reduction == FASTLOSS_SUM) return 1;
+  double divisor = double(call.rows);
+  if (call.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight.data) {
+    divisor = 0;
+    for (int64_t i = 0; i < weight.count; ++i) divisor += double(weight.data[i]);
+    if (call.weight_expansion > 1) divisor /= double(call.weight_expansion);
+  }
+  return divisor * call.replicas;
+}
+
+}  // namespace fastloss
