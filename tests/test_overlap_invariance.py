@@ -1,4 +1,4 @@
-"""What must not change the result of an overlap kernel: threads, buffers, company, instruction set."""
+"""What must not change the result of an overlap kernel: threads, order, buffers, company."""
 
 from __future__ import annotations
 
