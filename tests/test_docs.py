@@ -236,3 +236,13 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     assert "| `huber` | 2x3 | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
     assert "Geometric mean of the times: 15.0." in text
     assert "## some" in text and "`abc`, 2026-01-02" in text
+
+
+def test_pictures_are_drawn_for_every_loss(site: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("fastloss.plot")
+    import make_pictures
+
+    assert set(LOSSES) - set(make_pictures.losses()) == {"MultiTask", "Regularized", "WeightedSum"}
+    assert set(make_pictures.VARIANTS) <= set(make_pictures.losses())
+    picture = make_pictures.draw("Huber", tmp_path)
+    assert picture.name == "huber.svg" and "<svg" in picture.read_text(encoding="utf-8")
