@@ -9,7 +9,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from generate import generate  # noqa: E402
+from generate import generate, linked  # noqa: E402
 
 project = "fastloss"
 author = "the authors of fastloss"
@@ -25,14 +25,16 @@ html_show_copyright = False
 AWAITED = ("monitoring", "plot", "doctor")
 
 
-def _drop_missing(app: Any, docname: str, source: list[str]) -> None:
+def _read(app: Any, docname: str, source: list[str]) -> None:
     if docname == "index":
         missing = {name for name in AWAITED if not (HERE / f"{name}.md").exists()}
         lines = source[0].splitlines(keepends=True)
         source[0] = "".join(line for line in lines if line.strip() not in missing)
+    if not docname.startswith("api/"):
+        source[0] = linked(source[0])
 
 
 def setup(app: Any) -> None:
     """Make the pages that come from the source before Sphinx looks for pages."""
     app.connect("builder-inited", lambda _: generate(HERE))
-    app.connect("source-read", _drop_missing)
+    app.connect("source-read", _read)

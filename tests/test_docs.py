@@ -238,6 +238,14 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     assert "## some" in text and "`abc`, 2026-01-02" in text
 
 
+def test_names_on_pages_are_linked(site: ModuleType) -> None:
+    text = "`Huber`, `fl.mse`, [`Dice`](x.md), `huber(1)`\n```\n`Huber`\n```\n"
+    assert site.linked(text) == (
+        "[`Huber`](api/regression/huber.md), [`fl.mse`](api/regression/mean_squared_error.md), "
+        "[`Dice`](x.md), `huber(1)`\n```\n`Huber`\n```\n"
+    )
+
+
 def test_pictures_are_drawn_for_every_loss(site: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("fastloss.plot")
     import make_pictures

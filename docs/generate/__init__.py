@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from generate.links import linked
 from generate.pages import write_pages
 from generate.performance import write_performance
 from generate.source import ROOT
+
+__all__ = ["generate", "linked", "write_pages", "write_performance"]
 
 
 def generate(docs: Path) -> None:

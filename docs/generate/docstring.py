@@ -26,6 +26,7 @@ class Docstring:
         summary: The first paragraph.
         labelled: Paragraphs that begin with a label: "Formula", "Gradient of one value",
             "Reference".
+        terms: Paragraphs between the formula and the gradient, which say what its names stand for.
         notes: The other paragraphs, as Markdown.
         entries: The entries of "Args", "Call arguments", "Attributes" and "Raises".
         returns: What is returned.
@@ -34,6 +35,7 @@ class Docstring:
 
     summary: str = ""
     labelled: dict[str, str] = field(default_factory=dict)
+    terms: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     returns: str = ""
@@ -51,7 +53,8 @@ class Docstring:
 def parse(text: str) -> Docstring:
     """The parts of a docstring as Python holds it."""
     found = Docstring()
-    blocks = _blocks(cleandoc(text))
+    text = cleandoc(text)
+    blocks = _blocks(text)
     for number, block in enumerate(blocks):
         head, _, body = block.partition("\n")
         if head.rstrip(":") in SECTIONS and head.endswith(":") and body:
@@ -62,6 +65,8 @@ def parse(text: str) -> Docstring:
             found.labelled[match[1]] = _joined(block[match.end() :])
         elif block.startswith(("    ", "```", "- ")):
             found.notes.append(block if block[0] != " " else _code(block))
+        elif found.of("Formula") and not found.of("Gradient") and "\n\nGradient" in text:
+            found.terms.append(_joined(block))
         else:
             found.notes.append(_joined(block))
     return found

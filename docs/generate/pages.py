@@ -81,7 +81,8 @@ class _Page:
         parts = [f"# {item.name}", self.names(), self.prose(said.summary)]
         formula = said.of("Formula")
         if formula:
-            parts += ["## Formula", self.formula(*formula), self.picture()]
+            terms = [self.mathematical(x) for x in said.terms]
+            parts += ["## Formula", self.formula(*formula), *terms, self.picture()]
         sentences = when_to_use(item.name)
         if sentences:
             lines = "\n".join(f"- {self.prose(x)}" for x in sentences)
@@ -90,7 +91,8 @@ class _Page:
         if gradient:
             parts += ["## Gradient", self.labelled(*gradient)]
         if said.notes:
-            parts += ["## Notes" if formula else "", *(self.prose(note) for note in said.notes)]
+            shown = self.mathematical if formula else self.prose
+            parts += ["## Notes" if formula else "", *map(shown, said.notes)]
         if said.example:
             parts += ["## Example", f"```python\n{said.example}\n```"]
         parts += self.called("## Arguments" if item.is_class else "## Call", item)
@@ -125,6 +127,8 @@ class _Page:
 
     def mathematical(self, text: str) -> str:
         """Code spans as formulas, but for names of arguments, of losses and of Python."""
+        if text.startswith("```"):
+            return text
         parameters = set(self.item.parameters)
 
         def shown(match: re.Match[str]) -> str:

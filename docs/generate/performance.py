@@ -28,7 +28,8 @@ Medians of interleaved rounds, in milliseconds, forward and gradient together un
 otherwise; the record of each table is the CSV file named above it, written by `fastloss bench`.
 "Roof" is the time that a copy of the same bytes takes, "times" how many times as fast as Keras in
 graph mode fastloss is in graph mode, and "MB" the extra memory at the peak in Keras graph and in
-fastloss graph. Look at the [README's notes](index.md#when-it-will-not-help-you) on when it matters.
+fastloss graph. Whether it matters for a model: [when it will not
+help you](index.md#when-it-will-not-help-you).
 """
 
 Row = dict[str, str]

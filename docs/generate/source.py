@@ -13,6 +13,7 @@ from generate.docstring import Docstring, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "fastloss"
+_WIDTH = 84
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Item:
         name: As it is reached from the package: "Huber", "layers.LinearCrossentropy".
         is_class: Whether it is a class.
         parameters: Parameters to their defaults, as text; None where there is no default.
+        keyword_only: The first parameter that must be named, if there is one.
         docstring: Its parts.
         methods: Public methods that have a docstring.
         aliases: Other names for the same.
@@ -32,14 +34,21 @@ class Item:
     is_class: bool
     parameters: dict[str, str | None]
     docstring: Docstring
+    keyword_only: str | None = None
     methods: list[Item] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
 
     @property
     def call(self) -> str:
-        """The call, with its defaults."""
-        given = [name if x is None else f"{name}={x}" for name, x in self.parameters.items()]
-        return f"{self.name}({', '.join(given)})"
+        """The call, with its defaults; on several lines if it is long."""
+        given = []
+        for name, default in self.parameters.items():
+            given += ["*"] if name == self.keyword_only else []
+            given.append(name if default is None else f"{name}={default}")
+        line = f"{self.name}({', '.join(given)})"
+        if len(line) <= _WIDTH:
+            return line
+        return "\n".join([f"{self.name}(", *(f"    {x}," for x in given), ")"])
 
 
 def snake(name: str) -> str:
@@ -132,30 +141,38 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None
 def _item(name: str, node: ast.ClassDef | ast.FunctionDef) -> Item:
     docstring = parse(ast.get_docstring(node) or "")
     if isinstance(node, ast.FunctionDef):
-        return Item(name, False, _parameters(node.args), docstring)
+        parameters, keyword_only = _parameters(node.args)
+        return Item(name, False, parameters, docstring, keyword_only)
     methods = [x for x in node.body if isinstance(x, ast.FunctionDef)]
-    makers = [x for x in methods if x.name == "__init__"]
-    if makers:
-        parameters = _parameters(makers[0].args)
-    else:
-        fields = [x for x in node.body if isinstance(x, ast.AnnAssign)]
-        parameters = {
-            ast.unparse(x.target): None if x.value is None else ast.unparse(x.value) for x in fields
-        }
     public = [
         _item(x.name, x)
         for x in methods
         if not x.name.startswith("_") and ast.get_docstring(x) and not x.decorator_list
     ]
-    return Item(name, True, parameters, docstring, public)
+    makers = [_parameters(x.args) for x in methods if x.name == "__init__"]
+    parameters, keyword_only = makers[0] if makers else (_fields(node), None)
+    return Item(name, True, parameters, docstring, keyword_only, public)
 
 
-def _parameters(arguments: ast.arguments) -> dict[str, str | None]:
+def _fields(node: ast.ClassDef) -> dict[str, str | None]:
+    fields = (x for x in node.body if isinstance(x, ast.AnnAssign))
+    return {ast.unparse(x.target): _shown(x.value) for x in fields}
+
+
+def _parameters(arguments: ast.arguments) -> tuple[dict[str, str | None], str | None]:
+    """Parameters to their defaults, and the first that must be named."""
     plain = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
     pairs = list(zip(plain, defaults, strict=True))
     pairs += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
-    found = {x.arg: None if value is None else ast.unparse(value) for x, value in pairs}
+    found = {x.arg: _shown(value) for x, value in pairs if x.arg not in ("self", "cls")}
     if arguments.kwarg is not None:
         found[f"**{arguments.kwarg.arg}"] = None
-    return {name: value for name, value in found.items() if name not in ("self", "cls")}
+    return found, arguments.kwonlyargs[0].arg if arguments.kwonlyargs else None
+
+
+def _shown(value: ast.expr | None) -> str | None:
+    if value is None:
+        return None
+    is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return f'"{ast.literal_eval(value)}"' if is_text else ast.unparse(value)

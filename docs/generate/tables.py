@@ -62,8 +62,8 @@ def _guide() -> ModuleType:
 def accuracy(name: str, is_overlap: bool) -> list[tuple[str, str, str]]:
     """What is computed, and the largest errors of the loss and of its gradient, in units."""
     elementwise = [
-        (f"`{case}`" if case == name else f"`{name}` from {case.split()[1]}", *map(str, bounds))
-        for case, bounds in _elementwise_bounds().items()
+        (f"`{case}`" if case == name else f"`{name}` from {case.split()[1]}", f"{loss}", f"{slope}")
+        for case, (loss, slope) in _elementwise_bounds().items()
         if case.split()[0] == name
     ]
     function = snake(name)
