@@ -213,12 +213,13 @@ def _shown(name: str) -> str:
 
 
 def _identifier(name: str) -> str:
-    """A letter, with what follows an underscore or a digit below it; else the name as it is."""
+    """A letter with what is below it, a differential, or the name of an argument as it is."""
     if match := re.fullmatch(r"d([A-Z])", name):
         return f"<mrow><mi>d</mi><mi>{match[1]}</mi></mrow>"
-    if match := re.fullmatch(r"([A-Za-z])(?:_(\w+)|(\d+))", name):
-        below = f"<mtext>{match[2]}</mtext>" if match[2] else f"<mn>{match[3]}</mn>"
-        return f"<msub><mi>{match[1]}</mi>{below}</msub>"
+    if match := re.fullmatch(r"([hpwy])_(\w+)|([a-z])(\d+)", name):
+        letter, word, other, number = match.groups()
+        below = f"<mtext>{word}</mtext>" if word else f"<mn>{number}</mn>"
+        return f"<msub><mi>{letter or other}</mi>{below}</msub>"
     if name in GREEK or len(name) == 1:
         return f"<mi>{GREEK.get(name, name)}</mi>"
     return f"<mtext>{name}</mtext>"
