@@ -11,6 +11,9 @@ from generate.groups import Group, groups
 from generate.source import Item, public_items, snake
 from generate.tables import accuracy, differences, table, when_to_use
 
+# Methods that Keras calls.
+_OF_KERAS = {"build", "call", "compute_output_shape", "compute_output_spec", "get_config"}
+
 
 def write_pages(folder: Path) -> list[Path]:
     """Write all pages below the folder.
@@ -98,7 +101,7 @@ class _Page:
         parts += self.called("## Arguments" if item.is_class else "## Call", item)
         if self.function:
             parts += self.called("## As a function", self.function)
-        for method in item.methods:
+        for method in (x for x in item.methods if x.name not in _OF_KERAS):
             parts += self.called(f"## .{method.name}", method, is_method=True)
         parts += self.numbers()
         reference = said.of("Reference")
@@ -123,7 +126,8 @@ class _Page:
 
     def labelled(self, label: str, text: str) -> str:
         rest = label.partition(" ")[2]
-        return self.mathematical(f"{rest[:1].upper()}{rest[1:]}: {text}" if rest else text)
+        text = f"{rest}: {text}" if rest else text
+        return self.mathematical(text[:1].upper() + text[1:])
 
     def mathematical(self, text: str) -> str:
         """Code spans as formulas, but for names of arguments, of losses and of Python."""
@@ -152,7 +156,7 @@ class _Page:
             return text
 
         def linked(match: re.Match[str]) -> str:
-            name = match[1].removeprefix("fl.")
+            name = match[1].removeprefix("fl.").removeprefix("fastloss.")
             if name == self.item.name or name not in self.places:
                 return match[0]
             return f"[{match[0]}](../{self.places[name]}/{snake(name)}.md)"
@@ -164,6 +168,10 @@ class _Page:
         """How it is called, and what goes in and comes out."""
         said = item.docstring
         prefix = "." if is_method else "fl."
+        if item.is_class and not said.section("Args"):
+            # Made by the package, not by its users.
+            entries = said.section("Attributes")
+            return ["## Attributes", self.entries("Attributes", entries, None)] if entries else []
         parts = [title, f"```python\n{prefix}{item.call}\n```"]
         if item is not self.item:
             parts.append(self.prose(said.summary))
@@ -179,8 +187,6 @@ class _Page:
             parts.append(f"**Returns** {self.prose(said.returns)}")
         for name, text in said.section("Raises"):
             parts.append(f"**Raises** `{name}`: {self.prose(text)}")
-        if len(parts) == 2 and not item.parameters:
-            return []
         return parts
 
     def entries(
