@@ -78,7 +78,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found; true if all is well, a table when printed."""
+    """What `check_gradients` found; true if all is well, a table when printed.
+
+    Attributes:
+        comparisons: Each gradient against each expectation.
+    """
 
     comparisons: tuple[Comparison, ...]
 
@@ -300,8 +304,9 @@ def check_gradients(
     sizes that disagree, are left out and counted.
 
     Example:
-        >>> report = fl.testing.check_gradients(fl.Huber(delta=0.5), y_true, y_pred)
-        >>> print(report)
+        >>> report = fl.testing.check_gradients(fl.Huber(delta=0.5), [[0.0, 1.0]], [[0.2, 3.0]])
+        >>> report.passed
+        True
         >>> report.raise_if_failed()
 
     Args:

@@ -19,6 +19,11 @@ def recommend(y_true: Any, y_pred: Any = None, task: str | None = None) -> Recom
     Of large arrays a sample is looked at, at most a million values, always the same: the same data
     give the same answer. What cannot be seen from the data is assumed, and the reason says so.
 
+    Example:
+        >>> found = fl.recommend([0.1, 0.7, 1.2, 0.4, 0.9])
+        >>> found.task, found[0].code
+        ('regression', 'fl.MeanSquaredError()')
+
     Args:
         y_true: Labels, `(batch, d0, .. dN)`: an array, a tensor, a list, or a `tf.data` dataset of
             batches `y` or `(x, y, ...)`, of which the first are looked at; boolean, integer or

@@ -29,6 +29,14 @@ class LinearCrossentropy(keras.layers.Layer):
 
     Formula: `sparse_categorical_crossentropy(y_true, hidden @ kernel + bias, from_logits=True)`
 
+    Gradient: exact, of hidden, kernel and bias, as `linear_sparse_categorical_crossentropy` has it
+
+    Example:
+        >>> layer = fl.layers.LinearCrossentropy(4, kernel_initializer="zeros")
+        >>> hidden, labels = tf.ones([2, 3]), tf.constant([0, 3])
+        >>> round(float(layer(hidden, labels)), 4), layer(hidden).shape.as_list()
+        (1.3863, [2, 4])
+
     Args:
         units: How many classes there are.
         use_bias: Whether a bias is added.
@@ -51,6 +59,14 @@ class LinearCrossentropy(keras.layers.Layer):
 
     Raises:
         ValueError: If an argument is out of range, or `tied_to` has another number of classes.
+
+    Call arguments:
+        hidden: `(batch, d0, .. dN, features)`; float16, bfloat16, float32 or float64.
+        y_true: Class of each token, `(batch, d0, .. dN)`, an integer; None for the logits.
+        sample_weight: One weight per token, or of a shape that broadcasts to y_true's.
+
+    Reference: Wijmans et al., Cut your losses in large-vocabulary language models, 2024
+    (arXiv:2411.09009).
     """
 
     def __init__(

@@ -19,14 +19,23 @@ class TaskUncertainty(keras.layers.Layer):
     It stands at the end of a model, so that the log-variances are weights of the model: trained by
     its optimizer, saved with it. They begin at 0, which weighs every task by 1.
 
+    Example:
+        >>> layer = fl.layers.TaskUncertainty(2)
+        >>> layer(tf.ones([1, 2])).numpy().tolist(), layer.log_variances.numpy().tolist()
+        ([[1.0, 1.0]], [0.0, 0.0])
+
     Args:
         tasks: How many tasks there are.
+        **arguments: Of `keras.layers.Layer`: name, dtype, trainable.
 
     Raises:
         ValueError: If `tasks` is not at least 1.
 
     Call arguments:
         inputs: The model's outputs, a tensor or a structure of tensors; they come out unchanged.
+
+    Reference: Kendall, Gal and Cipolla, Multi-task learning using uncertainty to weigh losses for
+    scene geometry and semantics, 2018 (arXiv:1705.07115).
     """
 
     def __init__(self, tasks: int, **arguments: Any) -> None:

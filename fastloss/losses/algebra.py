@@ -98,6 +98,8 @@ class WeightedSum(Algebra, keras.losses.Loss):
 
     Formula: `sum(factor * loss)`
 
+    Gradient: the sum of the gradients of the terms, each times its factor
+
     Each term keeps its own arguments and reduction, and sample weights and masks go to all of them.
     Elementwise terms of the last axis that have the same reduction and dtype, and no `pos_weight`,
     are computed in one pass over y_true and y_pred. So are an overlap loss and what can ride along
@@ -107,6 +109,14 @@ class WeightedSum(Algebra, keras.losses.Loss):
     origin, `keras.losses.CosineSimilarity()` as well as your own subclass of `keras.losses.Loss`,
     are called as they are; as they know no multiplication, scale them here:
     `fl.WeightedSum([keras.losses.CosineSimilarity()], [0.5])`.
+
+    Example:
+        >>> loss = fl.MeanSquaredError() + 0.5 * fl.Huber()
+        >>> print(loss.explain())
+        weighted_sum: 2 losses in 1 pass
+          1. 1 * mean_squared_error + 0.5 * huber_loss (elementwise)
+        >>> float(loss([[0.0]], [[2.0]]))
+        4.75
 
     Args:
         losses: The terms, Keras losses.

@@ -135,6 +135,11 @@ def box_iou(
 
     Formula: `1 - I / U`; see `BoxIoU`.
 
+    Example:
+        >>> values = fl.box_iou([[1.0, 1.0, 2.0, 2.0]], [[2.0, 1.0, 2.0, 2.0]], box_format="cxcywh")
+        >>> [round(float(x), 4) for x in values]
+        [0.6667]
+
     Args:
         y_true: Boxes, `(..., 4)`; boolean, integer or float.
         y_pred: Boxes of the same shape; float16, bfloat16, float32 or float64.
@@ -166,6 +171,11 @@ class BoxIoU(BoxLoss):
     included; a denominator below `epsilon` becomes `epsilon` and is a constant to the gradient. So
     values and gradients are finite for every pair of boxes of finite numbers whose areas are
     finite; NaN in a box gives NaN. Moving both boxes costs no accuracy.
+
+    Example:
+        >>> loss = fl.BoxIoU()
+        >>> round(float(loss([[0.0, 0.0, 2.0, 2.0]], [[1.0, 0.0, 3.0, 2.0]])), 4)
+        0.6667
 
     Args:
         box_format: "xyxy" (x1, y1, x2, y2), "yxyx", or "cxcywh" (centre, width, height).
@@ -230,6 +240,11 @@ class GeneralizedBoxIoU(BoxLoss):
     Gradient of one value: that of `BoxIoU` and `(U dC / C - dU) / C`. Where ends are in the wrong
     order, `C` is around them all the same, so that the gradient brings them back.
 
+    Example:
+        >>> loss = fl.GeneralizedBoxIoU()
+        >>> round(float(loss([[0.0, 0.0, 2.0, 2.0]], [[3.0, 0.0, 5.0, 2.0]])), 4)
+        1.2
+
     Args:
         box_format: "xyxy" (x1, y1, x2, y2), "yxyx", or "cxcywh" (centre, width, height).
         epsilon: The least area that is divided by.
@@ -291,6 +306,11 @@ class DistanceBoxIoU(BoxLoss):
     small boxes far apart.
 
     Gradient of one value: that of `BoxIoU` and `(d(d**2) - d**2 / c**2 d(c**2)) / c**2`.
+
+    Example:
+        >>> loss = fl.DistanceBoxIoU()
+        >>> round(float(loss([[0.0, 0.0, 2.0, 2.0]], [[3.0, 0.0, 5.0, 2.0]])), 4)
+        1.3103
 
     Args:
         box_format: "xyxy" (x1, y1, x2, y2), "yxyx", or "cxcywh" (centre, width, height).
@@ -355,6 +375,11 @@ class CompleteBoxIoU(BoxLoss):
 
     Gradient of one value: as if `alpha` were a constant, as the paper has it. So it is not the
     derivative of the value, and `fastloss.testing.check_gradients` says as much.
+
+    Example:
+        >>> loss = fl.CompleteBoxIoU()
+        >>> round(float(loss([[0.0, 0.0, 2.0, 2.0]], [[1.0, 0.0, 2.0, 3.0]])), 4)
+        0.6495
 
     Args:
         box_format: "xyxy" (x1, y1, x2, y2), "yxyx", or "cxcywh" (centre, width, height).

@@ -90,6 +90,11 @@ class CategoricalCrossentropy(CategoricalLoss):
 
     Gradient of one value from logits (without options): `sum(y) softmax(y_pred) - y`
 
+    Example:
+        >>> loss = fl.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+        >>> round(float(loss([[0, 1, 0]], [[1.0, 3.0, 0.0]])), 4)
+        0.3365
+
     Args:
         from_logits: Whether y_pred holds logits. Exact where probabilities round to 0 or 1; logits
             behind a softmax are found and used by themselves.
@@ -168,6 +173,13 @@ def sparse_categorical_crossentropy(
     Formula: `-class_weights[t] log(p[t]) + z_loss log_sum_exp**2`, `t` the label (without
     smoothing); see `SparseCategoricalCrossentropy`.
 
+    Example:
+        >>> rows, metrics = fl.sparse_categorical_crossentropy(
+        ...     [1, 0], [[1.0, 3.0, 0.0], [0.0, 2.0, 1.0]], from_logits=True, return_metrics=True
+        ... )
+        >>> [round(float(x), 4) for x in rows], metrics.hit.numpy().tolist()
+        ([0.1698, 2.4076], [True, False])
+
     Args:
         y_true: Class numbers, of y_pred's shape without `axis` or with a 1 there; boolean, integer
             or float.
@@ -221,6 +233,11 @@ class SparseCategoricalCrossentropy(CategoricalLoss):
 
     Labels stay integers, however large; floating labels lose their fraction. A label that is no
     class is an error or, where the reference serves, makes the row's loss and gradient NaN.
+
+    Example:
+        >>> loss = fl.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+        >>> round(float(loss([1, -1], [[1.0, 3.0, 0.0], [9.0, 0.0, 0.0]])), 4)
+        0.1698
 
     Args:
         from_logits: Whether y_pred holds logits. Exact where probabilities round to 0 or 1; logits

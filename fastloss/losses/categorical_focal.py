@@ -158,6 +158,14 @@ class CategoricalFocalCrossentropy(_FocalLoss):
     y_pred after softcap and temperature, and nothing is clipped. Probabilities are divided by their
     sum and clipped to [epsilon, 1 - epsilon], `epsilon` = `keras.config.epsilon()`.
 
+    Gradient of one value from logits, with the one-hot row `y` of class `t` (without options):
+    `alpha (1 - p[t])^(gamma - 1) (gamma p[t] log(p[t]) + p[t] - 1) (y - p)`
+
+    Example:
+        >>> loss = fl.CategoricalFocalCrossentropy(alpha=1.0, from_logits=True)
+        >>> round(float(loss([[0, 1, 0]], [[1.0, 3.0, 0.0]])), 4)
+        0.0041
+
     Args:
         alpha: Weight of the loss: a number, or one per class.
         gamma: Focus, at least 0; 0 is plain cross-entropy, 2 is the paper's.
@@ -292,6 +300,17 @@ class SparseCategoricalFocalCrossentropy(_FocalLoss):
 
     Formula: `-class_weights[t] alpha (1 - p[t])^gamma log(p[t]) + z_loss log_sum_exp**2`, `t` the
     label; else as `CategoricalFocalCrossentropy` with the label's one-hot row.
+
+    Gradient of one value from logits (without options):
+    `alpha (1 - p[t])^(gamma - 1) (gamma p[t] log(p[t]) + p[t] - 1) (y - p)`, `y` the one-hot row
+
+    Labels stay integers, however large; floating labels lose their fraction. A label that is no
+    class is an error or, where the reference serves, makes the row's loss and gradient NaN.
+
+    Example:
+        >>> loss = fl.SparseCategoricalFocalCrossentropy(alpha=1.0, from_logits=True)
+        >>> round(float(loss([1], [[1.0, 3.0, 0.0]])), 4)
+        0.0041
 
     Args:
         alpha: Weight of the loss: a number, or one per class.

@@ -39,9 +39,14 @@ class Hinge(FusedLoss):
 
     Formula: `mean(max(1 - y_true y_pred, 0))`
 
-    Gradient of one value: `-y_true where y_true y_pred <= 1, else 0`
+    Gradient of one value: `-y_true if y_true y_pred <= 1 else 0`
 
     Labels are -1 or 1; if all of them are 0 or 1, they are taken for -1 and 1.
+
+    Example:
+        >>> loss = fl.Hinge()
+        >>> round(float(loss([[1, -1]], [[0.25, 0.5]])), 4)
+        1.125
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
@@ -91,12 +96,20 @@ class SquaredHinge(FusedLoss):
 
     Labels are -1 or 1; if all of them are 0 or 1, they are taken for -1 and 1.
 
+    Example:
+        >>> loss = fl.SquaredHinge()
+        >>> round(float(loss([[1, -1]], [[0.25, 0.5]])), 4)
+        1.4062
+
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None.
         name: Name of the instance.
         dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
             the dtype they come in.
+
+    Reference: Chang, Hsieh and Lin, Coordinate descent method for large-scale L2-loss linear
+    support vector machines, 2008.
     """
 
     def __init__(
@@ -150,6 +163,11 @@ def binary_crossentropy(
 
     Formula: `-mean(pos_weight y log(p) + (1 - y) log(1 - p))`, with `y` the smoothed label
 
+    Example:
+        >>> values = fl.binary_crossentropy([[1, 0], [0, 1]], [[0.9, 0.2], [0.4, 0.6]])
+        >>> [round(float(x), 4) for x in values]
+        [0.1643, 0.5108]
+
     Args:
         y_true: Labels from 0 to 1, `(batch, d0, .. dN)`; boolean, integer or float.
         y_pred: Probabilities or logits of the same shape; float16, bfloat16, float32 or float64.
@@ -182,7 +200,13 @@ class BinaryCrossentropy(FusedLoss):
     from logits, `p = sigmoid(y_pred)`; probabilities are clipped to [epsilon, 1 - epsilon],
     `epsilon` = `keras.config.epsilon()`.
 
-    Gradient of one value from logits (without pos_weight): `sigmoid(y_pred) - y`
+    Gradient of one value from logits (without pos_weight): `sigmoid(y_pred) - y`; of a probability
+    `(p - y) / (p (1 - p))`, 0 where it is clipped
+
+    Example:
+        >>> loss = fl.BinaryCrossentropy(from_logits=True, pos_weight=2.0)
+        >>> round(float(loss([[1, 0]], [[2.0, -1.0]])), 4)
+        0.2836
 
     Args:
         from_logits: Whether y_pred holds logits. Exact where probabilities round to 0 or 1; logits
@@ -199,6 +223,9 @@ class BinaryCrossentropy(FusedLoss):
 
     Raises:
         ValueError: If `label_smoothing` or `pos_weight` is out of range.
+
+    Reference: Cox, The regression analysis of binary sequences, 1958; Szegedy et al., Rethinking
+    the Inception architecture, 2015 (arXiv:1512.00567), for label smoothing.
     """
 
     def __init__(
@@ -305,6 +332,14 @@ class BinaryFocalCrossentropy(FusedLoss):
     Formula: `mean(w (1 - p_t)^gamma bce)`, with `p_t = y p + (1 - y) (1 - p)`, `bce` the binary
     cross-entropy, `y` the smoothed label, and `w = y alpha + (1 - y) (1 - alpha)` under
     `apply_class_balancing`, else 1.
+
+    Gradient of one value from logits, for labels 0 and 1:
+    `w (2 y - 1) (1 - p_t)^gamma (gamma p_t log(p_t) + p_t - 1)`
+
+    Example:
+        >>> loss = fl.BinaryFocalCrossentropy(gamma=2.0, from_logits=True)
+        >>> round(float(loss([[1, 0]], [[2.0, -1.0]])), 4)
+        0.0122
 
     Args:
         apply_class_balancing: Whether to weigh the classes by alpha and 1 - alpha.

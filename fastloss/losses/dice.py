@@ -38,6 +38,11 @@ def dice(
 
     Formula: `1 - (2 I + smooth_numerator) / (P + T + smooth_denominator)`; see `Dice`.
 
+    Example:
+        >>> values = fl.dice([[1, 1, 0], [0, 1, 0]], [[0.9, 0.6, 0.2], [0.1, 0.8, 0.0]], axis=1)
+        >>> [round(float(x), 4) for x in values]
+        [0.1892, 0.1579]
+
     Args:
         y_true: Labels; boolean, integer or float.
         y_pred: Predictions; float16, bfloat16, float32 or float64.
@@ -92,6 +97,14 @@ class Dice(OverlapLoss):
 
     Gradient of one group: `-(2 t - (1 - loss)) / (P + T + smooth_denominator)` without
     `squared`
+
+    Example:
+        >>> loss = fl.Dice()
+        >>> round(float(loss([[1, 1, 0, 0]], [[0.9, 0.6, 0.2, 0.0]])), 4)
+        0.1892
+        >>> loss = fl.Dice(from_logits=True, sparse=True, include_background=False)
+        >>> round(float(loss([[0, 1, 1]], [[[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]]])), 4)
+        0.2966
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
@@ -244,6 +257,11 @@ class LogCoshDice(OverlapLoss):
     `Dice`.
 
     Gradient of one group: `tanh(D)` times that of `Dice`
+
+    Example:
+        >>> loss = fl.LogCoshDice()
+        >>> round(float(loss([[1, 1, 0, 0]], [[0.9, 0.6, 0.2, 0.0]])), 4)
+        0.0178
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",

@@ -100,6 +100,11 @@ class GeneralizedDice(OverlapLoss):
 
     Gradient of one group: `-w (2 t - (1 - loss)) / (sum(w (P + T)) + smooth_denominator)`
 
+    Example:
+        >>> loss = fl.GeneralizedDice(from_logits=True, sparse=True)
+        >>> round(float(loss([[0, 1, 1]], [[[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]]])), 4)
+        0.3415
+
     Args:
         weight: "square" is `w = 1 / T**2`, "simple" is `1 / T` and "uniform" is 1.
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",

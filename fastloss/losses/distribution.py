@@ -80,6 +80,11 @@ class KLDivergence(FusedLoss):
     The classes are summed, not averaged. With `from_logits` it distils one model into another;
     multiply by `temperature**2` to keep the size of the gradients when the temperature changes.
 
+    Example:
+        >>> loss = fl.KLDivergence()
+        >>> round(float(loss([[0.5, 0.5]], [[0.25, 0.75]])), 4)
+        0.1438
+
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None.
@@ -182,6 +187,11 @@ class JensenShannonDivergence(FusedLoss):
 
     It is finite where the divergences of Kullback and Leibler are not, and at beta 0.5 symmetric.
 
+    Example:
+        >>> loss = fl.JensenShannonDivergence()
+        >>> round(float(loss([[0.0, 1.0]], [[1.0, 0.0]])), 4)
+        0.1109
+
     Args:
         beta: Share of y_true in the mixture, between 0 and 1.
         temperature: Both logits are divided by it.
@@ -253,7 +263,13 @@ class Poisson(FusedLoss):
 
     Gradient of one value: `1 - y_true / (y_pred + epsilon)`
 
-    `epsilon` is `keras.config.epsilon()`, 1e-7 by default.
+    `epsilon` is `keras.config.epsilon()`, 1e-7 by default. A rate below `-epsilon` makes the loss
+    NaN: end the model with a softplus or an exponential.
+
+    Example:
+        >>> loss = fl.Poisson()
+        >>> round(float(loss([[3, 0]], [[2.0, 0.5]])), 4)
+        0.2103
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
@@ -261,6 +277,8 @@ class Poisson(FusedLoss):
         name: Name of the instance.
         dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
             the dtype they come in.
+
+    Reference: Nelder and Wedderburn, Generalized linear models, 1972.
     """
 
     def __init__(

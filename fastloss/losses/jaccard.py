@@ -91,6 +91,11 @@ class Jaccard(OverlapLoss):
     Gradient of one group: `-(t - (1 - loss) (1 - t)) / (P + T - I + smooth)` without
     `squared`
 
+    Example:
+        >>> loss = fl.Jaccard()
+        >>> round(float(loss([[1, 1, 0, 0]], [[0.9, 0.6, 0.2, 0.0]])), 4)
+        0.3182
+
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None; over the groups.

@@ -99,6 +99,15 @@ def linear_sparse_categorical_crossentropy(
     out of the gradient. The gradients of kernel and bias are accumulated in float32 (float64 for
     float64).
 
+    Gradient of one token's logits `z`: `softmax(z) - one_hot(t)`, `t` the label (without options),
+    which goes into hidden and kernel a chunk at a time
+
+    Example:
+        >>> hidden, kernel = tf.ones([2, 3]), tf.ones([3, 4])
+        >>> loss = fl.linear_sparse_categorical_crossentropy([0, 3], hidden, kernel)
+        >>> round(float(loss), 4)
+        1.3863
+
     Args:
         y_true: Class of each token, `(batch, d0, .. dN)`, an integer.
         hidden: `(batch, d0, .. dN, features)`; float16, bfloat16, float32 or float64.

@@ -124,7 +124,9 @@ def lovasz_softmax(
     ignore_class: int | None = None,
     classes: str = "present",
 ) -> Tensor:
-    """Lovász extension of the Jaccard loss, the mean over the classes; see `LovaszSoftmax`.
+    """Lovász extension of the Jaccard loss, the mean over the classes.
+
+    Formula of one class: `sum(m[i] (J[i] - J[i-1]))`; see `LovaszSoftmax`.
 
     Args:
         y_true: Labels; boolean, integer or float.
@@ -161,11 +163,17 @@ class LovaszSoftmax(FusedLoss):
     0 or 1. It sorts the errors of each class, in TensorFlow. A label above 1/2 counts as 1, and has
     no gradient. A class number that is no class makes its group NaN.
 
+    Example:
+        >>> loss = fl.LovaszSoftmax(sparse=True)
+        >>> round(float(loss([[0, 1]], [[[0.9, 0.1], [0.4, 0.6]]])), 4)
+        0.325
+
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None; over the images, if `per_image`.
         name: Name of the instance.
-        dtype: Dtype of the result, the Keras float type by default.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
         from_logits: Whether y_pred holds logits, whose softmax over `class_axis` is taken; else it
             holds probabilities.
         sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
@@ -235,7 +243,9 @@ def lovasz_hinge(
     per_image: bool = False,
     ignore_class: int | None = None,
 ) -> Tensor:
-    """Lovász extension of the Jaccard loss of one class, of hinge errors; see `LovaszHinge`.
+    """Lovász extension of the Jaccard loss of one class, of hinge errors.
+
+    Formula: `sum(max(m[i], 0) (J[i] - J[i-1]))`; see `LovaszHinge`.
 
     Args:
         y_true: Labels, 0 or 1; boolean, integer or float.
@@ -264,11 +274,17 @@ class LovaszHinge(FusedLoss):
 
     It sorts the errors, in TensorFlow. A label above 1/2 counts as 1, and has no gradient.
 
+    Example:
+        >>> loss = fl.LovaszHinge()
+        >>> round(float(loss([[1, 1, 0]], [[2.0, 0.5, -0.5]])), 4)
+        0.3333
+
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None; over the images, if `per_image`.
         name: Name of the instance.
-        dtype: Dtype of the result, the Keras float type by default.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
         per_image: Whether each image, an entry of the first axis, is scored alone; else the batch
             is one set.
         ignore_class: Positions with this label count nothing, and have gradient 0. None ignores no

@@ -27,6 +27,9 @@ class MultiTask(Algebra, keras.losses.Loss):
     Formula: `sum(weight * loss)`; with the weights "uncertainty" `sum(exp(-s) loss + s / 2)`, where
     each task's log-variance `s` is learned.
 
+    Gradient of one log-variance: `1 / 2 - exp(-s) loss`; of predictions that of each task's loss
+    times its weight
+
     A task is a part of the last axis of one y_true and y_pred, or a named output:
 
         fl.MultiTask({(0, 4): fl.Huber(), (4, 5): fl.BinaryCrossentropy(from_logits=True)})
@@ -41,6 +44,12 @@ class MultiTask(Algebra, keras.losses.Loss):
     layer at its end that changes nothing, and the loss finds them on y_pred:
     `model = loss.attach(model)` before compiling, or `loss.layer()(outputs)` while building. They
     are saved with the model.
+
+    Example:
+        >>> loss = fl.MultiTask({0: fl.MeanSquaredError(), 1: fl.Hinge()}, weights=[1.0, 0.1])
+        >>> y_true, y_pred = tf.constant([[3.0, 1.0]]), tf.constant([[2.5, -1.0]])
+        >>> round(float(loss(y_true, y_pred)), 4)
+        0.45
 
     Args:
         tasks: A dictionary from columns or output names to Keras losses, or a list of such pairs.

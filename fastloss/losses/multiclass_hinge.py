@@ -39,8 +39,14 @@ class CategoricalHinge(FusedLoss):
 
     Formula: `max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0)`
 
-    Gradient of one value where it is positive: 1 at the best of the others, -1 at the label. The
-    label itself has score 0 among the others.
+    Gradient of one value where the outer maximum is not that of its 0: 1 at the best of the others,
+    in equal parts at several that are equal, and -1 at the label; else 0. The label itself has
+    score 0 among the others.
+
+    Example:
+        >>> loss = fl.CategoricalHinge()
+        >>> round(float(loss([[0, 1, 0]], [[1.0, 1.5, 0.0]])), 4)
+        0.5
 
     Args:
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
@@ -102,6 +108,13 @@ class SparseCategoricalHinge(FusedLoss):
 
     Formula: `max(max((1 - y) y_pred) - y_pred[t] + 1, 0)`, `t` the label and `y` its one-hot row;
     else as `CategoricalHinge`.
+
+    Gradient of one value: as that of `CategoricalHinge`
+
+    Example:
+        >>> loss = fl.SparseCategoricalHinge()
+        >>> round(float(loss([1], [[1.0, 1.5, 0.0]])), 4)
+        0.5
 
     Args:
         ignore_class: Rows with this label have loss 0 and do not count in a mean. It need not be a

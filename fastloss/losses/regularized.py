@@ -22,7 +22,7 @@ class Regularized(Algebra, keras.losses.Loss):
 
     Formula: `loss + l1 sum(|w|) + l2 sum(w^2)`
 
-    Gradient of one weight: `l1 sign(w) + 2 l2 w`
+    Gradient of one weight: `l1 sign(w) + 2 l2 w`, 0 at `w = 0`
 
     Value and gradient of each variable take one pass over it. Of a model, the trainable variables
     of two or more dimensions count: kernels and embeddings, neither biases nor the scales and
@@ -30,6 +30,12 @@ class Regularized(Algebra, keras.losses.Loss):
     built later. Variables given as a list all count. The penalty is not scaled by sample weights.
 
     A saved loss holds no variables: after loading a model, `model.loss.attach(model)`.
+
+    Example:
+        >>> weights = [tf.Variable([[1.0, -2.0]])]
+        >>> loss = fl.Regularized(fl.MeanSquaredError(), weights, l1=0.1, l2=0.01)
+        >>> round(float(loss([[1.0]], [[1.0]])), 4)
+        0.35
 
     Args:
         loss: A Keras loss.
@@ -43,6 +49,9 @@ class Regularized(Algebra, keras.losses.Loss):
         ValueError: If `l1` or `l2` is negative or not finite, or if `loss` has the reduction
             "none". When called: if there are no variables.
         TypeError: If `loss` is no Keras loss.
+
+    Reference: Hoerl and Kennard, Ridge regression, 1970, for l2; Tibshirani, Regression shrinkage
+    and selection via the lasso, 1996, for l1.
     """
 
     autograph_info__: Any = {}  # noqa: RUF012 - AutoGraph leaves calls to such objects alone

@@ -32,6 +32,13 @@ _NO_OPTIONS = Options()
 class RowMetrics(NamedTuple):
     """What is known of each row besides its loss; without a gradient.
 
+    Example:
+        >>> _, metrics = fl.sparse_categorical_crossentropy(
+        ...     [1], [[0.0, 0.0]], from_logits=True, return_metrics=True
+        ... )
+        >>> round(float(metrics.log_sum_exp[0]), 4), bool(metrics.hit[0])
+        (0.6931, False)
+
     Attributes:
         log_sum_exp: Logarithm of the sum of the exponentials of the row's logits, as the loss sees
             them: after softcap and temperature.

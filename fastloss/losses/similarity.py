@@ -49,6 +49,11 @@ class CosineSimilarity(FusedLoss):
     Gradient of one value: `-(t - sum(t p) p) / sqrt(sum(y_pred**2))`, with `t` and `p` the
     normalized vectors; at most `epsilon` long, `-t / epsilon`, also for a vector of zeros.
 
+    Example:
+        >>> loss = fl.CosineSimilarity()
+        >>> round(float(loss([[3.0, 4.0]], [[4.0, 3.0]])), 4)
+        -0.96
+
     Args:
         axis: The axis of the vectors.
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
@@ -59,6 +64,8 @@ class CosineSimilarity(FusedLoss):
 
     Raises:
         ValueError: If `axis` is no integer. When called: if it is no axis of y_pred.
+
+    Reference: Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
     """
 
     def __init__(

@@ -107,6 +107,11 @@ class Tversky(OverlapLoss):
     Gradient of one group: `-(t - (1 - loss) (t - alpha t + beta (1 - t))) / D`
     without `squared`; `alpha = beta = 0.5` is the Dice loss
 
+    Example:
+        >>> loss = fl.Tversky(alpha=0.7, beta=0.3)
+        >>> round(float(loss([[1, 1, 0, 0]], [[0.9, 0.6, 0.2, 0.0]])), 4)
+        0.2147
+
     Args:
         alpha: Weighs what is labelled and missed, `T - I`, as in Keras, whose documentation calls
             these the false positives; in the paper alpha weighs the others.
@@ -285,6 +290,11 @@ class FocalTversky(OverlapLoss):
 
     Gradient of one group: `gamma L**(gamma - 1)` times that of `Tversky`; 0 where `L` is not
     above 0
+
+    Example:
+        >>> loss = fl.FocalTversky()
+        >>> round(float(loss([[1, 1, 0, 0]], [[0.9, 0.6, 0.2, 0.0]])), 4)
+        0.3154
 
     Args:
         alpha: Weighs what is labelled and missed, `T - I`.

@@ -105,6 +105,11 @@ def backend() -> str:
     they load and no GPU is in use. Inside `tf.function(jit_compile=True)` the reference serves in
     any case, and XLA compiles it.
 
+    Example:
+        >>> with fl.use_backend("reference"):
+        ...     print(fl.backend())
+        reference
+
     Raises:
         LoadError: If "fused" was asked for and the library cannot be loaded.
     """
@@ -124,6 +129,13 @@ def set_backend(name: str) -> None:
     """Choose what computes the losses: "auto", "fused" or "reference".
 
     A `tf.function` keeps what it was traced with.
+
+    Example:
+        >>> fl.set_backend("auto")
+
+    Args:
+        name: "auto" (the default of the package), "fused" (the C++ kernels) or "reference"
+            (TensorFlow ops).
 
     Raises:
         ValueError: If the name is another.
@@ -149,7 +161,16 @@ def float64_of(bits: list[int]) -> tuple[float, ...]:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """`set_backend` for the length of a `with` block."""
+    """`set_backend` for the length of a `with` block.
+
+    Example:
+        >>> with fl.use_backend("reference"):
+        ...     float(fl.MeanSquaredError()([[0.0]], [[2.0]]))
+        4.0
+
+    Args:
+        name: "auto", "fused" or "reference".
+    """
     previous = _requested
     set_backend(name)
     try:

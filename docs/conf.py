@@ -1,0 +1,40 @@
+"""Sphinx's settings. `sphinx-build -W docs build/docs` makes the site; TensorFlow is not needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from generate import generate, linked  # noqa: E402
+
+project = "fastloss"
+author = "the authors of fastloss"
+extensions = ["myst_parser"]
+exclude_patterns = ["generate", "pictures"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "fastloss"
+html_copy_source = False
+html_show_copyright = False
+
+# Pages that are linked from index.md as soon as they are there.
+AWAITED = ("monitoring", "plot", "doctor")
+
+
+def _read(app: Any, docname: str, source: list[str]) -> None:
+    if docname == "index":
+        missing = {name for name in AWAITED if not (HERE / f"{name}.md").exists()}
+        lines = source[0].splitlines(keepends=True)
+        source[0] = "".join(line for line in lines if line.strip() not in missing)
+    if not docname.startswith("api/"):
+        source[0] = linked(source[0])
+
+
+def setup(app: Any) -> None:
+    """Make the pages that come from the source before Sphinx looks for pages."""
+    app.connect("builder-inited", lambda _: generate(HERE))
+    app.connect("source-read", _read)
