@@ -377,7 +377,7 @@ def _application() -> Callable[[], None]:
             typer.Option(
                 metavar="NAME",
                 help="Only this loss, as in binary_crossentropy, or family: regression, "
-                "classification, rowwise, boxes; may be repeated.",
+                "classification, rowwise, overlap, sums, boxes, custom; may be repeated.",
                 show_default="all",
             ),
         ] = None,

@@ -287,6 +287,11 @@ def test_losses_of_different_reductions_and_a_sigmoid_before():
     assert_close(run(tf.constant(y_true), tf.constant(y_pred)), expected, 2e-6)
 
 
+def test_lists_are_taken():
+    loss = fl.MultiTask({(0, 2): fl.MeanSquaredError(), 2: fl.CosineSimilarity()})
+    assert float(loss([[1.0, 2.0, 1.0]], [[2.0, 4.0, 3.0]])) == pytest.approx(2.5 - 1)
+
+
 def test_learned_weights_share_the_walk():
     loss = fl.MultiTask(zip([(0, 4), (4, 5)], box_and_object(), strict=True), "uncertainty")
     layer = loss.layer()

@@ -75,6 +75,20 @@ SEGMENTATION_CASES: tuple[Case, ...] = (
     Case((1, 96, 96, 96, 14), "float32"),
     Case((1, 32, 32, 3), "float32"),
 )
+# A box and whether there is an object; a box with the labels of a detector.
+TASK_CASES: tuple[Case, ...] = (
+    Case((2097152, 5), "float32"),
+    Case((200000, 85), "float32"),
+    Case((32, 5), "float32"),
+)
+QUICK_TASK_CASES: tuple[Case, ...] = (
+    Case((524288, 5), "float32"),
+    Case((32, 5), "float32"),
+)
+CUSTOM_CASES: tuple[Case, ...] = (
+    Case((16384, 1024), "float32"),
+    Case((32, 10), "float32"),
+)
 QUICK_OVERLAP_CASES: tuple[Case, ...] = (
     Case((4, 256, 256, 8), "float32"),
     Case((1, 32, 32, 3), "float32"),
@@ -97,8 +111,9 @@ class LossSpec:
 
     Attributes:
         name: The name used at every level of the library, `mean_squared_error`.
-        class_name: The Keras class, `MeanSquaredError`; empty for a sum of losses.
-        family: `regression`, `classification`, `rowwise`, `overlap`, `sums` or `boxes`.
+        class_name: The Keras class, `MeanSquaredError`; empty for a loss that is composed.
+        family: `regression`, `classification`, `rowwise`, `overlap`, `sums`, `boxes` or
+            `custom`.
         domain: Which kind of inputs the loss takes, a key of `DOMAINS`.
         arguments: Keyword arguments of the class, as pairs.
         cases: What it is measured on, unless the user chooses.
@@ -154,6 +169,10 @@ def _sum(
     name: str, domain: str, cases: tuple[Case, ...], quick_cases: tuple[Case, ...]
 ) -> LossSpec:
     return LossSpec(name, "", "sums", domain, (), cases, quick_cases)
+
+
+def _custom(name: str, domain: str) -> LossSpec:
+    return LossSpec(name, "", "custom", domain, (), CUSTOM_CASES, QUICK_CASES)
 
 
 def _boxes(name: str, class_name: str) -> LossSpec:
@@ -230,6 +249,7 @@ LOSSES: tuple[LossSpec, ...] = (
     _overlap("dice", "Dice"),
     _overlap("tversky", "Tversky"),
     _sum("mean_squared_error+mean_absolute_error+huber", "real", DEFAULT_CASES, QUICK_CASES),
+    _sum("multi_task(huber,binary_crossentropy)", "logits", TASK_CASES, QUICK_TASK_CASES),
     _sum("dice+binary_crossentropy", "logits", SEGMENTATION_CASES, QUICK_OVERLAP_CASES),
     _sum(
         "dice+sparse_categorical_crossentropy",
@@ -241,6 +261,9 @@ LOSSES: tuple[LossSpec, ...] = (
     _boxes("generalized_box_iou", "GeneralizedBoxIoU"),
     _boxes("distance_box_iou", "DistanceBoxIoU"),
     _boxes("complete_box_iou", "CompleteBoxIoU"),
+    *(_custom(name, "real") for name in ("charbonnier", "wing", "general_robust")),
+    _custom("quantile_huber", "real"),
+    *(_custom(name, "logits") for name in ("asymmetric", "focal_dice")),
 )
 
 _QUICK_LABELS = (
@@ -252,7 +275,8 @@ _QUICK_LABELS = (
     "dice",
     "dice+sparse_categorical_crossentropy",
     "generalized_box_iou",
+    "charbonnier",
 )
-# One of each kind of arithmetic: none, a branch, a logarithm, and the classifiers and the detector
-# that most train with.
+# One of each kind of arithmetic: none, a branch, a logarithm, the classifiers and the detector that
+# most train with, and a function of a user.
 QUICK_LOSSES: tuple[LossSpec, ...] = tuple(loss for loss in LOSSES if loss.label in _QUICK_LABELS)

@@ -1,8 +1,9 @@
-"""Losses that Keras does not have, as they are written with what it has."""
+"""Losses that Keras does not have, as they are written with what it and TensorFlow have."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import keras
 from keras import ops
 
 from fastloss.benchmark.cases import LossSpec
+from fastloss.benchmark.custom import CUSTOM
 from fastloss.benchmark.sums import SUMS
 
 
@@ -66,7 +68,7 @@ _STAND_INS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         ),
         "kl_divergence(from_logits=True)": _kl_divergence,
         "jensen_shannon_divergence": _jensen_shannon_divergence,
-        **{name: found.written for name, found in SUMS.items()},
+        **{name: found.written for name, found in {**SUMS, **CUSTOM}.items()},
         **{
             kind: partial(_box_loss, kind=kind)
             for kind in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")
@@ -95,5 +97,6 @@ def stand_in(spec: LossSpec) -> keras.losses.Loss | None:
         A Keras loss or None.
     """
     rows = _STAND_INS.get(spec.label)
-    # TensorFlow's names of scopes have no plus.
-    return None if rows is None else _StandIn(spec.name.replace("+", "_and_"), rows)
+    # TensorFlow's names of scopes have no such signs.
+    name = re.sub(r"\W+", "_", spec.name).strip("_")
+    return None if rows is None else _StandIn(name, rows)

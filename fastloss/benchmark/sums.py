@@ -12,12 +12,12 @@ from keras import ops
 import fastloss as fl
 
 
-class Sum(NamedTuple):
-    """A sum of losses.
+class Written(NamedTuple):
+    """A loss that is composed.
 
     Attributes:
         fused: Makes the loss of fastloss.
-        written: The loss of a batch, in Keras's losses and ops.
+        written: The loss of a batch, in Keras's losses and ops, or those of TensorFlow.
     """
 
     fused: Callable[[], Any]
@@ -49,17 +49,30 @@ def _three_errors(y_true: Any, y_pred: Any) -> Any:
     return 0.5 * squared + 0.3 * absolute + 0.2 * ops.mean(losses.huber(y_true, y_pred))
 
 
-SUMS: Mapping[str, Sum] = MappingProxyType(
+def _two_tasks(y_true: Any, y_pred: Any) -> Any:
+    losses = keras.losses
+    numbers = ops.mean(losses.huber(y_true[..., :4], y_pred[..., :4]))
+    labels = losses.binary_crossentropy(y_true[..., 4:], y_pred[..., 4:], from_logits=True)
+    return numbers + ops.mean(labels)
+
+
+SUMS: Mapping[str, Written] = MappingProxyType(
     {
-        "mean_squared_error+mean_absolute_error+huber": Sum(
+        "mean_squared_error+mean_absolute_error+huber": Written(
             lambda: 0.5 * fl.MeanSquaredError() + 0.3 * fl.MeanAbsoluteError() + 0.2 * fl.Huber(),
             _three_errors,
         ),
-        "dice+binary_crossentropy": Sum(
+        "multi_task(huber,binary_crossentropy)": Written(
+            lambda: fl.MultiTask(
+                {(0, 4): fl.Huber(), (4, None): fl.BinaryCrossentropy(from_logits=True)}
+            ),
+            _two_tasks,
+        ),
+        "dice+binary_crossentropy": Written(
             lambda: fl.Dice(from_logits=True) + fl.BinaryCrossentropy(from_logits=True),
             _dice_and_binary_crossentropy,
         ),
-        "dice+sparse_categorical_crossentropy": Sum(
+        "dice+sparse_categorical_crossentropy": Written(
             lambda: (
                 fl.Dice(sparse=True, from_logits=True)
                 + fl.SparseCategoricalCrossentropy(from_logits=True)

@@ -104,8 +104,10 @@ class MultiTask(Algebra, keras.losses.Loss):
     def __call__(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
     ) -> Tensor:
-        if not self.is_named and not isinstance(y_pred, tf.Tensor):
-            y_pred = tf.convert_to_tensor(y_pred)
+        if not self.is_named:
+            y_true, y_pred = (
+                x if isinstance(x, tf.Tensor) else tf.convert_to_tensor(x) for x in (y_true, y_pred)
+            )
         with tf.name_scope(self.name):
             together, values = self._together(y_true, y_pred, sample_weight)
             for index, (key, loss) in enumerate(zip(self.keys, self.losses, strict=True)):
