@@ -190,7 +190,7 @@ def _void(facts: Facts) -> str:
 
 def _absent(facts: Facts) -> str:
     """Which classes never occur, if they are few."""
-    absent = [number(i) for i in np.flatnonzero(facts.counts == 0)]
+    absent = [number(i) for i in np.flatnonzero(facts.counts == 0).tolist()]
     if not absent or len(absent) > 5:
         return ""
     return f"Class {', '.join(absent)} does not occur."
