@@ -75,7 +75,7 @@ SEGMENTATION_CASES: tuple[Case, ...] = (
     Case((1, 96, 96, 96, 14), "float32"),
     Case((1, 32, 32, 3), "float32"),
 )
-# A box and whether there is an object; a box with the labels of a detector.
+# A number beside a few labels, and beside those of a detector.
 TASK_CASES: tuple[Case, ...] = (
     Case((2097152, 5), "float32"),
     Case((200000, 85), "float32"),
