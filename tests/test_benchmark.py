@@ -27,9 +27,9 @@ from fastloss.benchmark.contenders import (
     make_tensors,
     torch_version,
 )
+from fastloss.benchmark.custom import CUSTOM
 from fastloss.benchmark.engine import ROOF, Failure, Plan, run
 from fastloss.benchmark.environment import Environment, describe
-from fastloss.benchmark.custom import CUSTOM
 from fastloss.benchmark.inputs import DOMAINS, make_inputs
 from fastloss.benchmark.roof import make_roof
 from fastloss.benchmark.selection import parse_shape, section, select_losses, select_pairs
