@@ -1,5 +1,6 @@
 """Drop-in Keras losses for TensorFlow, forward and backward in one walk over memory."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from fastloss.ops import LoadError, backend, set_backend, use_backend
 from fastloss.patch import Patch, patch_keras, unpatch_keras
 
 if TYPE_CHECKING:
+    from fastloss import plot as plot
     from fastloss.guide import recommend
 
 __version__ = version("fastloss")
@@ -40,4 +42,6 @@ if not TYPE_CHECKING:
             from fastloss.guide import recommend
 
             return recommend
+        if name == "plot":
+            return import_module("fastloss.plot")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
