@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import fastloss.started as _started  # noqa: F401
 from fastloss import layers, losses, testing
 from fastloss.fuse import FusedFunction, fuse
 from fastloss.losses import *  # noqa: F403
