@@ -175,8 +175,8 @@ def _backend(facts: Facts) -> Iterator[Finding]:
             "backend",
             NOTE,
             "reference: a GPU is in use, and the kernels of this release run on the CPU",
-            "nothing is broken: the reference runs on the GPU, but is no faster than Keras. To train "
-            "on the CPU with the kernels, hide the GPU: CUDA_VISIBLE_DEVICES=-1",
+            "nothing is broken: the reference runs on the GPU, but is no faster than Keras. To "
+            "train on the CPU with the kernels, hide the GPU: CUDA_VISIBLE_DEVICES=-1",
         )
 
 
