@@ -260,7 +260,8 @@ def test_history_draws_the_loss_and_its_terms_and_marks_the_best_epoch() -> None
     assert drawn["loss, validation"][1].tolist() == LOGS["val_loss"]
     assert [float(x[0]) for x in drawn["best val_loss: 2.5 in epoch 3"]] == [3, 2.5]
     assert axes.get_xlabel() == "epoch"
-    assert axes.get_legend() is not None
+    entries = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert entries == ["loss", "huber_loss", "validation", "best val_loss: 2.5 in epoch 3"]
 
 
 def test_history_draws_what_is_named_and_knows_what_is_better() -> None:

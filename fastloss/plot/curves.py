@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fastloss import losses
@@ -87,8 +88,32 @@ def history(
         key = f"val_{name}" if f"val_{name}" in drawn else name
         _mark_best(axes, key, drawn[key], _better(name) if best == "auto" else best)
     _mark_failure(axes, drawn)
-    axes.legend(frameon=False, fontsize=9, handlelength=2.8)
+    _explain(axes)
     return axes
+
+
+def _explain(axes: Axes) -> None:
+    """A legend with one entry for each quantity, and one for all dashed lines."""
+    entries: dict[str, Any] = {}
+    for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        if label.endswith(", validation"):
+            name, shown = label.removesuffix(", validation"), "validation"
+            entries.setdefault(name, Line2D([], [], color=line.get_color()))
+            line = Line2D([], [], color=canvas.MUTED, linestyle="--")
+        else:
+            shown = label.removesuffix(", training")
+        entries[shown] = line
+    # Marks stand last.
+    marks = ("validation", *(label for label in entries if re.search(r"^best |not finite", label)))
+    order = sorted(entries, key=lambda label: marks.index(label) + 1 if label in marks else 0)
+    axes.legend(
+        [entries[label] for label in order],
+        order,
+        fontsize=9,
+        handlelength=2.8,
+        framealpha=0.85,
+        edgecolor="none",
+    )
 
 
 def _loss_and_terms(history: Any, recorded: dict[str, Series]) -> list[str]:
