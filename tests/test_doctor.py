@@ -18,8 +18,8 @@ import tensorflow as tf
 import fastloss as fl
 from fastloss import core, ops, reference
 from fastloss.doctor import Finding, Report, examine, self_test
-from fastloss.doctor.examine import tensorflows
-from fastloss.doctor.judge import NEWEST, OLDEST, judge
+from fastloss.doctor.installation import NEWEST, OLDEST, tensorflows
+from fastloss.doctor.judge import judge
 from fastloss.ops import library
 
 PACKAGE = Path(fl.__file__).resolve().parent

@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from .finding import Report
+from .installation import TENSORFLOWS
 from .judge import judge
 
 _PROBE = Path(__file__).with_name("probe.py")
-# Each brings the module `tensorflow`, so that two of them overwrite each other.
-_TENSORFLOWS = re.compile(
-    r"(tensorflow|tf[-_.]nightly)([-_.](cpu|gpu|intel|macos|rocm|cpu[-_.]aws))?"
-)
 _PACKAGES = ("fastloss", "keras", "numpy", "tensorflow-io", "typer", "rich", "matplotlib")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -71,15 +68,10 @@ def _packages() -> dict[str, str]:
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower()
-        if name in _PACKAGES or _TENSORFLOWS.fullmatch(name):
+        if name in _PACKAGES or TENSORFLOWS.fullmatch(name):
             # The first on the path is the one that is imported.
             found.setdefault(name.replace("_", "-"), distribution.version)
     return dict(sorted(found.items()))
-
-
-def tensorflows(packages: dict[str, str]) -> list[str]:
-    """Those of the packages that bring TensorFlow."""
-    return sorted(name for name in packages if _TENSORFLOWS.fullmatch(name))
 
 
 def _nvidia() -> dict[str, Any] | None:
