@@ -1,8 +1,10 @@
 """Drop-in Keras losses for TensorFlow, forward and backward in one walk over memory."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import fastloss.started as _started  # noqa: F401
 from fastloss import layers, losses, testing
 from fastloss.fuse import FusedFunction, fuse
 from fastloss.losses import *  # noqa: F403
@@ -10,6 +12,7 @@ from fastloss.ops import LoadError, backend, set_backend, use_backend
 from fastloss.patch import Patch, patch_keras, unpatch_keras
 
 if TYPE_CHECKING:
+    from fastloss import plot as plot
     from fastloss.guide import recommend
 
 __version__ = version("fastloss")
@@ -40,4 +43,6 @@ if not TYPE_CHECKING:
             from fastloss.guide import recommend
 
             return recommend
+        if name == "plot":
+            return import_module("fastloss.plot")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

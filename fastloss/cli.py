@@ -6,11 +6,12 @@ TensorFlow is imported only by the commands that need it, after its log level is
 
 # Annotations stay real objects here (no `from __future__ import annotations`): typer reads them,
 # and `typer` itself is a local name, because the command must explain its absence.
+import json
 import os
 import sys
 from collections.abc import Callable
 from enum import Enum
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -272,6 +273,36 @@ def _guide(
     console.print(recommendations, highlight=False)
 
 
+def _doctor(*, as_json: bool, timeout: float) -> None:
+    import typer
+
+    doctor = _from_outside("doctor")
+    if as_json:
+        report = doctor.examine(timeout)
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        from fastloss_doctor.show import print_report
+
+        console = _console()
+        with console.status("Looking at everything"):
+            report = doctor.examine(timeout)
+        print_report(console, report)
+    raise typer.Exit(report.exit_code)
+
+
+def _from_outside(name: str) -> Any:
+    """A package within this one, without this one, which would import TensorFlow."""
+    folder = Path(__file__).parent / name
+    spec = spec_from_file_location(
+        f"fastloss_{name}", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None and spec.loader is not None
+    package = module_from_spec(spec)
+    sys.modules[spec.name] = package
+    spec.loader.exec_module(package)
+    return package
+
+
 def _application() -> Callable[[], None]:
     import typer
 
@@ -478,6 +509,26 @@ def _application() -> Callable[[], None]:
         parameters set, and the reasons.
         """
         _guarded(lambda: _guide(data=data, true=true, pred=pred, columns=column or [], task=task))
+
+    @application.command()
+    def doctor(
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print JSON, for scripts, and nothing else.")
+        ] = False,
+        timeout: Annotated[
+            float,
+            typer.Option(
+                min=1, metavar="SECONDS", help="How long importing and testing may take in all."
+            ),
+        ] = 180.0,
+    ) -> None:
+        """Says what is installed, which code serves and why, and what to do about it.
+
+        Looks at TensorFlow, Keras, the library, threads, instruction sets, CUDA and XLA, and tests
+        every loss on every device. Ends with 0 if there is no error, else with 1; warnings and
+        notes are no errors.
+        """
+        _guarded(lambda: _doctor(as_json=as_json, timeout=timeout))
 
     return application
 

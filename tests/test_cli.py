@@ -46,7 +46,7 @@ def noise(done: subprocess.CompletedProcess) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ("demo", "bench", "guide")),
+        ((), ("demo", "bench", "guide", "doctor")),
         (("guide",), ("FILE", "--true", "--pred", "--column", "--task")),
         (
             ("demo",),
