@@ -52,9 +52,10 @@ def fuse(
     function reads, and second gradients, are right as well. It works eagerly, in `tf.function`,
     in `model.fit` and inside `tf.function(jit_compile=True)`.
 
-    XLA compiles a program for every shape of its inputs, which costs a fraction of a second. After
-    `max_shapes` shapes, inputs of other shapes run uncompiled, and one warning says so. A function
-    that XLA cannot compile runs uncompiled too; the warning names the op.
+    XLA compiles a program for every shape of its inputs, which costs a fraction of a second. In a
+    graph, inputs that are known to hold fewer than 32768 predictions run uncompiled, which is
+    quicker. After `max_shapes` shapes, inputs of other shapes run uncompiled, and one warning says
+    so. A function that XLA cannot compile runs uncompiled too; the warning names the op.
 
     Args:
         function: `(y_true, y_pred, *parameters)` in TensorFlow or Keras ops, which gives one loss

@@ -12,6 +12,7 @@ import tensorflow as tf
 from cases import assert_close
 
 import fastloss as fl
+from fastloss.ops import value_and_gradient as machinery
 from fastloss.ops.xla import Compiled
 
 ROWS, COLUMNS = 12, 5
@@ -72,6 +73,11 @@ def assert_same(actual, expected, bound=4e-6):
     assert len(actual) == len(expected)
     for ours, theirs in zip(actual, expected, strict=True):
         assert_close(ours, theirs, bound)
+
+
+@pytest.fixture(autouse=True)
+def _small_inputs_are_compiled_too(monkeypatch):
+    monkeypatch.setattr(machinery, "_WORTH_COMPILING", 0)
 
 
 @pytest.fixture
@@ -525,3 +531,23 @@ def test_parameter_without_a_value():
     loss = fl.fuse(lambda y_true, y_pred, alpha: alpha * (y_true - y_pred))
     with pytest.raises(TypeError, match="alpha"):
         loss(*data())
+
+
+@pytest.mark.parametrize("rows", [1 << 8, 1 << 9])
+def test_a_graph_of_few_predictions_is_not_compiled(rows, monkeypatch):
+    monkeypatch.undo()
+
+    @tf.function
+    def step(y_true, y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = charbonnier(y_true, y_pred)
+        return value, tape.gradient(value, y_pred)
+
+    spec = tf.TensorSpec((rows, 64))
+    graph = step.get_concrete_function(spec, spec).graph
+    compiled = any(op.node_def.attr["_XlaMustCompile"].b for op in graph.get_operations())
+    assert compiled == (rows != 1 << 8)
+    inputs = data((rows, 64))
+    expected = keras_loss(charbonnier.function)(*inputs)
+    assert_close(step(*inputs)[0], expected, 4e-6)

@@ -12,6 +12,8 @@ from fastloss.ops.library import ops, runs_reference
 from fastloss.ops.xla import Compiled, Compiler
 
 _PREDICTION = 1
+# With fewer predictions a graph is done with the ops before a compiled program has been started.
+_WORTH_COMPILING = 1 << 15
 
 
 class ValueAndGradient:
@@ -31,7 +33,7 @@ class ValueAndGradient:
 
     def __call__(self, *inputs: tf.Tensor) -> tf.Tensor:
         # XLA sees all of it there, and differentiates what it needs.
-        if is_compiled_by_xla():
+        if is_compiled_by_xla() or _is_quicker_uncompiled(inputs[_PREDICTION]):
             return self._function(*inputs)
         # A float16 gradient would underflow before a loss scale reaches it.
         at_once = inputs[_PREDICTION].dtype != tf.float16 and is_recorded(inputs[_PREDICTION])
@@ -110,6 +112,11 @@ class ValueAndGradient:
 
             self._gradients[key] = Compiled(gradient, self._compiler)
         return self._gradients[key]
+
+
+def _is_quicker_uncompiled(y_pred: tf.Tensor) -> bool:
+    count = y_pred.shape.num_elements()
+    return not tf.executing_eagerly() and count is not None and count < _WORTH_COMPILING
 
 
 def _scaled(slope: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
