@@ -185,9 +185,7 @@ def test_gradient_over_its_predictions_has_the_same_bits(loss, dtype):
             y_true.flat[::2] = rows_of(y_pred).argmax(-1)[::2]
         for reduction in (kernels.NONE, kernels.MEAN):
             for options in ({}, most_options(loss, shape[1])):
-                expected = kernels.rowwise(
-                    loss, y_true, y_pred, reduction, metrics=True, **options
-                )
+                expected = kernels.rowwise(loss, y_true, y_pred, reduction, metrics=True, **options)
                 actual = kernels.rowwise(
                     loss, y_true, y_pred.copy(), reduction, in_place=True, metrics=True, **options
                 )

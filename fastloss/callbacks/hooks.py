@@ -109,6 +109,7 @@ class Hooks:
             before.remove()
             model.make_train_function()
         self.optimizer = model.optimizer
+        self._finds_scale = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         self._train_function = model.train_function
         self._train_step = model.train_step
         self._apply = model.optimizer.apply
@@ -145,7 +146,7 @@ class Hooks:
         compiled = self.model._compile_loss
         self._original_losses = list(compiled._flat_losses)
         self.losses = [
-            WatchedLoss(one.loss, one.name, _weight_of(one), self._scale)
+            WatchedLoss(one.loss, one.name, _weight_of(one), self._scale, self._finds_scale)
             for one in self._original_losses
         ]
         compiled._flat_losses = [
@@ -220,7 +221,7 @@ class Hooks:
             optimizer.build(variables)
         # That one finds gradients of scaled losses that are not finite by itself, as its way to
         # find the scale.
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        if not self._finds_scale:
             self._see_weights(grads)
         for loss in self.losses:
             self._is_bad.assign(tf.logical_or(self._is_bad, loss.bad != 0))

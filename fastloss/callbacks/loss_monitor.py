@@ -46,9 +46,9 @@ class LossMonitor(keras.callbacks.Callback):
 
     The step writes these numbers into variables and costs a pass over the gradient by y_pred more.
     Nothing waits for it, but for a look whether it was finite: after each step on a CPU or under
-    XLA, else after 32, while the model stands still. It works in graphs, with `jit_compile`, `run_eagerly`,
-    `steps_per_execution` and mixed precision, on one device. The training function is traced anew
-    for the monitor, and the model is as before when training ends.
+    XLA, else after 32, while the model stands still. It works in graphs, with `jit_compile`,
+    `run_eagerly`, `steps_per_execution` and mixed precision, on one device. The training function
+    is traced anew for the monitor, and the model is as before when training ends.
 
     A step is not finite if the loss of an output, its gradient by y_pred or, unless in "report", a
     gradient of the weights is not. Gradients that a LossScaleOptimizer overflows by its own scale

@@ -62,10 +62,16 @@ class WatchedLoss:
         name: Name of the output.
         weight: Its factor in the total.
         scale: Gives what the optimizer multiplies the loss by.
+        scale_may_overflow: Whether the optimizer finds that out by gradients that are not finite.
     """
 
     def __init__(
-        self, loss: keras.losses.Loss, name: str, weight: float, scale: Callable[[], Tensor]
+        self,
+        loss: keras.losses.Loss,
+        name: str,
+        weight: float,
+        scale: Callable[[], Tensor],
+        scale_may_overflow: bool,
     ) -> None:
         self.loss = loss
         self.name = name
@@ -76,6 +82,7 @@ class WatchedLoss:
         self.was_called = False
         self.inputs: Inputs | None = None
         self._scale = scale
+        self._scale_may_overflow = scale_may_overflow
         self._ignored = [one for one in map(_ignored_by, _losses_in(loss)) if one is not None]
         fields = len(Record._fields) - 1 + len(self.terms)
         with tf.init_scope():
@@ -180,11 +187,14 @@ class WatchedLoss:
             lambda: (tf.cast(squares, tf.float64), tf.zeros([], tf.float64)),
             precisely,
         )
+        if self._scale_may_overflow:
+            squares = tf.where(not_finite > 0, tf.zeros_like(squares), squares)
+        else:
+            self._mark(not_finite > 0, GRADIENT_IS_BAD)
         entries = tf.cast(tf.size(values, tf.int64), tf.float64)
         fields = [0.0] * 3 + [squares / tf.square(scale), not_finite, entries]
         fields += [0.0] * (self._now.shape[0] - len(fields))
         self._now.assign_add(tf.stack([tf.cast(x, tf.float64) for x in fields]))
-        self._mark(not_finite > 0, GRADIENT_IS_BAD)
 
     def _mark(self, is_bad: Tensor, bit: int) -> None:
         mark = tf.cast(is_bad, tf.int64) * bit

@@ -14,9 +14,9 @@ from fastloss.diagnosis.finding import Finding, Severity
 from fastloss.diagnosis.parts import FunctionLoss
 from fastloss.testing import Comparison, check_gradients
 
-_SAMPLES = 8
+_SAMPLES = 4
 _ENTRIES = 1 << 16
-_COMPARED = 24
+_COMPARED = 12
 
 
 def find(loss: Any, batch: Batch, result: Evaluation) -> tuple[str, list[Finding]]:

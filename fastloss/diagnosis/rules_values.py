@@ -24,7 +24,7 @@ def find(case: Case) -> Iterator[Finding]:
     if not wide.error and wide.is_finite:
         yield _overflow(case, seen)
         return
-    is_of_gradient = result.value is not None and is_finite(result.value).all()
+    is_of_gradient = result.value is not None and bool(is_finite(result.value).all())
     yield _undefined(case, seen, is_of_gradient)
 
 
@@ -81,7 +81,11 @@ def _overflow(case: Case, seen: str) -> Finding:
 
 
 def _undefined(case: Case, seen: str, is_of_gradient: bool) -> Finding:
-    for is_special, name, cause, cure in _EXPLANATIONS:
+    # A gradient that fails alone is that of a root or a norm before all else.
+    explanations = sorted(
+        _EXPLANATIONS, key=lambda one: is_of_gradient and one[1] != "division_by_zero"
+    )
+    for is_special, name, cause, cure in explanations:
         if _explains(is_special(case), case):
             return Finding(name, Severity.ERROR, seen, cause, cure)
     if is_of_gradient:
@@ -119,7 +123,7 @@ def _equal(case: Case) -> Array | None:
     true, pred = case.batch.true, case.batch.pred
     if true.shape != pred.shape and true.size == pred.size:
         true = true.reshape(pred.shape)
-    return true == pred if true.shape == pred.shape else None
+    return np.equal(true, pred) if true.shape == pred.shape else None
 
 
 _EXPLANATIONS = (
