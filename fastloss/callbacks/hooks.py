@@ -49,7 +49,6 @@ class Hooks:
         self.first_bad = tf.Variable(-1, dtype=tf.int64)
         self.skipped = tf.Variable(0, dtype=tf.int64)
         self.keeps_next = tf.Variable(False)
-        self.weights_are_bad = tf.Variable(False)
         self._is_bad = tf.Variable(False)
         self._stands = tf.Variable(False)
         self._install()
@@ -141,6 +140,9 @@ class Hooks:
     def _build_and_watch(self, y_true: Any, y_pred: Any) -> None:
         self._build(y_true, y_pred)
         self._watch_losses()
+        # This is in the middle of the first step, or of the trace that all steps come from.
+        for loss in self.losses:
+            loss.begin_step()
 
     def _watch_losses(self) -> None:
         compiled = self.model._compile_loss
@@ -178,20 +180,17 @@ class Hooks:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._keep(tf.logical_or(is_first, self.keeps_next), x, logs)
 
-    def _state(self) -> dict[Any, Tensor]:
+    def _state(self) -> list[tuple[Any, Tensor]]:
         """What a step changes beside what the optimizer does, such as moving averages."""
         if self.on_nonfinite == "report":
-            return {}
+            return []
         variables = list(self.model.non_trainable_variables)
         if self.on_nonfinite == "skip":
             variables += self.model.metrics_variables
-        return {
-            v.path + str(id(v)): (v, tf.identity(v.value))
-            for v in variables
-            if tf.as_dtype(v.dtype).is_floating
-        }
+        floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
+        return [(v, tf.identity(v.value)) for v in floats]
 
-    def _hold(self, is_bad: Tensor, before: dict[Any, Any]) -> None:
+    def _hold(self, is_bad: Tensor, before: list[tuple[Any, Tensor]]) -> None:
         """Put back what a bad step has changed."""
         if self.on_nonfinite == "report":
             return
@@ -200,15 +199,13 @@ class Hooks:
         else:
             self.skipped.assign_add(tf.cast(is_bad, tf.int64))
         stands = tf.logical_or(is_bad, self._stands)
+        known = {id(v) for v, _ in before}
+        metrics = self.model.metrics_variables if self.on_nonfinite == "skip" else []
         # Metrics that the step itself has made begin with zeros.
-        new = [
-            (v, tf.zeros(v.shape, v.dtype))
-            for v in (self.model.metrics_variables if self.on_nonfinite == "skip" else ())
-            if v.path + str(id(v)) not in before
-        ]
+        new = [(v, tf.zeros(v.shape, v.dtype)) for v in metrics if id(v) not in known]
 
         def put_back() -> None:
-            for variable, value in [*before.values(), *new]:
+            for variable, value in [*before, *new]:
                 variable.assign(value)
 
         tf.cond(stands, put_back, lambda: None)
@@ -218,7 +215,9 @@ class Hooks:
         optimizer = self.optimizer
         variables = None if trainable_variables is None else list(trainable_variables)
         if not optimizer.built:
-            optimizer.build(variables)
+            # As Keras does it, but outside of a branch.
+            with keras.name_scope(optimizer.name):
+                optimizer.build(variables)
         # That one finds gradients of scaled losses that are not finite by itself, as its way to
         # find the scale.
         if not self._finds_scale:
@@ -235,14 +234,14 @@ class Hooks:
         values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
         finite = [tf.reduce_all(tf.math.is_finite(g)) for g in values if g is not None]
         is_bad = tf.logical_not(tf.reduce_all(finite))
-        first = tf.logical_and(is_bad, self.first_bad < 0)
-        self.weights_are_bad.assign(tf.logical_or(self.weights_are_bad, first))
         self._is_bad.assign(tf.logical_or(self._is_bad, is_bad))
 
     def _keep(self, is_wanted: Tensor, x: Any, logs: Any) -> Any:
         """Keep the arrays of a step: in variables or, under XLA, in what the step returns."""
         inputs = [loss.inputs for loss in self.losses]
         if not self.keeps_arrays or not all(one and _is_here(one) for one in inputs):
+            return logs
+        if not isinstance(logs, dict):
             return logs
         named = {
             f"{k}.{name}": tf.convert_to_tensor(value)

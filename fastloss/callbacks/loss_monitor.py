@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -117,6 +118,7 @@ class LossMonitor(keras.callbacks.Callback):
         self.report, self.batches, self._latest = None, {}, {}
         self._hooks = Hooks(self.model, self.on_nonfinite, self._after_call)
         self._cost: Cost | None = None
+        self._measures = self.loss_time
         self._total = 0
         self._calls = 0
         # What XLA returns of a step is gone with the next one.
@@ -143,7 +145,7 @@ class LossMonitor(keras.callbacks.Callback):
         self._epoch_start = self._total
         self._seconds: float | None = None
         self._clock: float | None = None
-        self._hooked.keeps_next.assign(self.loss_time)
+        self._hooked.keeps_next.assign(self._measures)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add the epoch's numbers to the logs, and write them."""
@@ -232,7 +234,7 @@ class LossMonitor(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _measure(self) -> None:
-        if not self.loss_time:
+        if not self._measures:
             return
         hooks = self._hooked
         hooks.keeps_next.assign(False)
@@ -243,7 +245,15 @@ class LossMonitor(keras.callbacks.Callback):
             losses = [loss.loss for loss in hooks.losses]
             model = self.model
             self._cost = Cost(losses, bool(model.run_eagerly), bool(model.jit_compile))
-        self._seconds = self._cost.seconds(inputs)
+        try:
+            self._seconds = self._cost.seconds(inputs)
+        except ValueError as error:
+            # A loss may read what a layer of the model has left on y_pred.
+            warnings.warn(
+                f"LossMonitor leaves out loss_ms, as the loss fails outside of the step: {error}",
+                stacklevel=2,
+            )
+            self._measures = False
 
     def _times(self) -> Numbers:
         times = self._no_times()

@@ -98,6 +98,8 @@ class WatchedLoss:
     ) -> Tensor:
         """The loss, and its forward part of the record."""
         self.was_called = True
+        if keras.tree.is_nested(y_pred):
+            return self.loss(y_true, y_pred, sample_weight)
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         mask = getattr(y_pred, "_keras_mask", None)
         twin = tapped(y_pred, self._see_gradient)
@@ -204,21 +206,34 @@ class WatchedLoss:
         """How many labels count, and how many there are."""
         assert self.inputs is not None
         y_true, _, sample_weight, mask = self.inputs
-        counts = [y_true != tf.cast(one, y_true.dtype) for one in self._ignored]
-        self.may_ignore = bool(counts) or sample_weight is not None or mask is not None
-        shape = tf.shape(y_true)
-        where = tf.ones(shape, tf.bool)
-        for one in counts:
-            where &= one
         weight = merged_weight(sample_weight, mask, "sum", tf.float32)
+        self.may_ignore = bool(self._ignored) or weight is not None
+        counts = tf.ones(tf.shape(y_true), tf.bool)
+        labels = y_true if y_true.dtype.is_floating else tf.cast(y_true, tf.int64)
+        for one in self._ignored:
+            counts = tf.logical_and(counts, labels != tf.cast(one, labels.dtype))
         if weight is not None:
-            is_short = len(weight.shape) < len(y_true.shape)
-            tail = [1] * (len(y_true.shape) - len(weight.shape)) if is_short else []
-            if len(weight.shape) > len(y_true.shape):
-                weight = tf.squeeze(weight, -1)
-            where &= tf.reshape(weight != 0, [*tf.unstack(tf.shape(weight)), *tail])
-        labels = tf.cast(tf.size(where, tf.int64), tf.float64)
-        return tf.cast(tf.math.count_nonzero(where), tf.float64), labels
+            has_weight = _per_label(weight != 0, y_true)
+            # Weights that are not of the labels, such as of classes, count for themselves.
+            counts = weight != 0 if has_weight is None else tf.logical_and(counts, has_weight)
+        total = tf.cast(tf.size(counts, tf.int64), tf.float64)
+        return tf.cast(tf.math.count_nonzero(counts), tf.float64), total
+
+
+def _per_label(x: Tensor, y_true: Tensor) -> Tensor | None:
+    """Something of the first axes as it broadcasts to the labels; None if it cannot."""
+    if x.shape.rank is None or y_true.shape.rank is None:
+        return None
+    if x.shape.rank == y_true.shape.rank + 1 and x.shape[-1] == 1:
+        x = tf.squeeze(x, -1)
+    missing = y_true.shape.rank - x.shape.rank
+    if missing < 0:
+        return None
+    x = tf.reshape(x, tf.concat([tf.shape(x), tf.ones([missing], tf.int32)], 0))
+    fits = all(
+        a in (1, b) or a is None or b is None for a, b in zip(x.shape, y_true.shape, strict=True)
+    )
+    return x if fits else None
 
 
 def _losses_in(loss: Any) -> list[Any]:

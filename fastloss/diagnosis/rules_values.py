@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastloss.diagnosis.batch import Array, is_finite, listed, span
+from fastloss.diagnosis.batch import Array, is_finite, listed, samples_of, span
 from fastloss.diagnosis.case import Case
 from fastloss.diagnosis.evaluation import evaluate_in_float64
 from fastloss.diagnosis.finding import Finding, Severity
@@ -113,10 +113,7 @@ def _explains(special: Array | None, case: Case) -> bool:
     """Whether something holds for all samples that are bad, and for no other."""
     if special is None or not len(case.bad) or len(special) != case.batch.size:
         return False
-    has = special.reshape(len(special), -1).any(axis=1)
-    good = np.ones(len(special), bool)
-    good[case.bad] = False
-    return bool(has[case.bad].all() and not has[good].any())
+    return np.array_equal(samples_of(special), case.bad)
 
 
 def _equal(case: Case) -> Array | None:
