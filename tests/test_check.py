@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +14,9 @@ import tensorflow as tf
 
 import fastloss as fl
 from fastloss.diagnosis import Report, Severity
+
+ROOT = Path(fl.__file__).parent
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "monitoring.md"
 
 N = 32
 RANDOM = np.random.default_rng(0)
@@ -319,3 +324,26 @@ def test_what_is_no_loss_and_no_numbers_is_refused() -> None:
         fl.check(3, BITS, P)
     with pytest.raises(ValueError, match="y_true holds text; expected numbers"):
         fl.check("mse", np.array(["a", "b"]), P)
+
+
+class OwnArguments(keras.losses.Loss):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.scale * squares(y_true, y_pred)
+
+
+def test_losses_with_arguments_of_their_own_are_compared_in_float64() -> None:
+    report = fl.check(OwnArguments(3.0), BITS, P)
+    assert report.ok and "differences at 4 entries: right" in report.facts[-1]
+
+
+def test_the_documentation_names_all_findings() -> None:
+    sources = [*ROOT.glob("diagnosis/*.py"), ROOT / "callbacks" / "report.py"]
+    name = r'"([a-z_]+)",\n +(?:Severity|"A )'
+    in_code = {x for path in sources for x in re.findall(name, path.read_text())}
+    table = DOCS.read_text().partition("## What they find")[2]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert in_code == {x for row in rows for x in re.findall(r"`(\w+)`", row)}

@@ -176,7 +176,7 @@ class WatchedLoss:
     def _see_gradient(self, gradient: Tensor) -> None:
         self.sees_gradient = True
         values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-        squares = tf.reduce_sum(tf.square(tf.cast(values, tf.float32)))
+        squares = 2 * tf.nn.l2_loss(tf.cast(values, tf.float32))
         scale = tf.cast(self._scale(), tf.float64)
 
         def precisely() -> tuple[Tensor, Tensor]:

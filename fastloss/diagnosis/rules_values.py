@@ -123,14 +123,33 @@ def _equal(case: Case) -> Array | None:
     return np.equal(true, pred) if true.shape == pred.shape else None
 
 
+_BOUND = (
+    "Take the logarithm of what is bounded below, tf.math.log(tf.maximum(p, 1e-7)); for "
+    "probabilities compute from logits: BinaryCrossentropy(from_logits=True), tf.nn.log_softmax."
+)
+
+# What holds where the loss is not finite and nowhere else; its name, and what it says.
 _EXPLANATIONS = (
+    (
+        lambda case: case.batch.pred == 0,
+        "log_of_zero",
+        "A prediction is exactly 0 in each of these samples and in no other: the loss takes its "
+        "logarithm, or divides by it.",
+        _BOUND,
+    ),
+    (
+        lambda case: case.batch.pred == 1,
+        "log_of_zero",
+        "A prediction is exactly 1 in each of these samples and in no other: the loss takes the "
+        "logarithm of 1 less it, or divides by that.",
+        _BOUND,
+    ),
     (
         lambda case: (case.batch.pred == 0) | (case.batch.pred == 1),
         "log_of_zero",
         "A prediction is exactly 0 or 1 in each of these samples and in no other: the loss takes "
-        "the logarithm of it, or of 1 less it, or divides by it.",
-        "Take the logarithm of what is bounded below: tf.math.log(tf.maximum(p, 1e-7)); or compute "
-        "from logits: BinaryCrossentropy(from_logits=True), tf.nn.log_softmax.",
+        "the logarithm of it and of 1 less it, or divides by them.",
+        _BOUND,
     ),
     (
         lambda case: case.batch.pred < 0,
