@@ -8,11 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastloss.callbacks.watched_loss import Inputs, WatchedLoss
+from fastloss.callbacks.kept_step import KeptStep
+from fastloss.callbacks.watched_loss import WatchedLoss
 from fastloss.losses.inputs import Tensor
-
-_ARRAYS = "_loss_monitor_arrays"
-_X = "x."
 
 
 class Hooks:
@@ -41,8 +39,7 @@ class Hooks:
         self.is_watching = True
         self.is_removed = False
         self._after = after
-        self._returned: dict[str, Tensor] | None = None
-        self._saved: dict[str, tf.Variable] = {}
+        self.kept = KeptStep(model)
         self._original_losses: list[Any] = []
         # Steps of this training; the first that was not finite since the last look, or -1.
         self.steps = tf.Variable(0, dtype=tf.int64)
@@ -52,40 +49,6 @@ class Hooks:
         self._is_bad = tf.Variable(False)
         self._stands = tf.Variable(False)
         self._install()
-
-    @property
-    def keeps_arrays(self) -> bool:
-        """Whether the arrays of a step can be had: XLA's variables are of a fixed shape."""
-        return not self.model.jit_compile or self.model.steps_per_execution == 1
-
-    def arrays(self) -> list[Inputs] | None:
-        """What the losses were called with in the step that was kept, or None."""
-        kept = self._kept()
-        if not kept:
-            return None
-        return [
-            Inputs(*(kept.get(f"{k}.{name}") for name in Inputs._fields))
-            for k in range(len(self.losses))
-        ]
-
-    def model_inputs(self) -> list[Tensor]:
-        """The floating inputs of the model in the step that was kept."""
-        return [x for name, x in self._kept().items() if name.startswith(_X)]
-
-    def _kept(self) -> dict[str, Tensor]:
-        if self.model.jit_compile:
-            return self._returned or {}
-        return {name: variable.read_value() for name, variable in self._saved.items()}
-
-    def forget_returned(self) -> None:
-        """Free what XLA has returned of a step, which holds its predictions."""
-        self._returned = None
-
-    def forget_arrays(self) -> None:
-        """Free the memory of the step that was kept."""
-        self._returned = None
-        for variable in self._saved.values():
-            variable.assign(tf.zeros([0], variable.dtype))
 
     def remove(self) -> None:
         """Leave the model as it was."""
@@ -131,7 +94,7 @@ class Hooks:
                 return model.train_function(iterator)
             self.is_armed = False
             logs = run(iterator)
-            self._returned = logs.pop(_ARRAYS, None) if isinstance(logs, dict) else None
+            self.kept.take(logs)
             self._after()
             return logs
 
@@ -178,7 +141,8 @@ class Hooks:
         self._hold(is_bad, before)
         self.steps.assign_add(1)
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._keep(tf.logical_or(is_first, self.keeps_next), x, logs)
+        inputs = [loss.inputs for loss in self.losses]
+        return self.kept.keep(tf.logical_or(is_first, self.keeps_next), x, inputs, logs)
 
     def _state(self) -> list[tuple[Any, Tensor]]:
         """What a step changes beside what the optimizer does, such as moving averages."""
@@ -236,39 +200,6 @@ class Hooks:
         is_bad = tf.logical_not(tf.reduce_all(finite))
         self._is_bad.assign(tf.logical_or(self._is_bad, is_bad))
 
-    def _keep(self, is_wanted: Tensor, x: Any, logs: Any) -> Any:
-        """Keep the arrays of a step: in variables or, under XLA, in what the step returns."""
-        inputs = [loss.inputs for loss in self.losses]
-        if not self.keeps_arrays or not all(one and _is_here(one) for one in inputs):
-            return logs
-        if not isinstance(logs, dict):
-            return logs
-        named = {
-            f"{k}.{name}": tf.convert_to_tensor(value)
-            for k, one in enumerate(inputs)
-            for name, value in one._asdict().items()  # type: ignore[union-attr]
-            if value is not None
-        }
-        named |= {
-            f"{_X}{k}": leaf
-            for k, leaf in enumerate(keras.tree.flatten(x))
-            if isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating
-        }
-        if self.model.jit_compile:
-            return {**logs, _ARRAYS: named}
-        with tf.init_scope():
-            for name, value in named.items():
-                if name not in self._saved:
-                    nothing, anything = tf.zeros([0], value.dtype), tf.TensorShape(None)
-                    self._saved[name] = tf.Variable(nothing, shape=anything)
-
-        def assign() -> None:
-            for name, value in named.items():
-                self._saved[name].assign(value)
-
-        tf.cond(is_wanted, assign, lambda: None)
-        return logs
-
 
 def _while_watching(hooks: Hooks, watched: WatchedLoss, loss: Any) -> Callable[..., Any]:
     """The watched loss in training, the loss itself in validation."""
@@ -295,14 +226,6 @@ def _check(model: keras.Model) -> None:
             f"the model runs on {replicas} replicas; expected one: monitor a training without a "
             "distribution strategy"
         )
-
-
-def _is_here(inputs: Inputs) -> bool:
-    """Whether the tensors are of the graph that this runs in."""
-    if tf.executing_eagerly():
-        return hasattr(inputs.y_pred, "numpy")
-    here = tf.compat.v1.get_default_graph()
-    return not hasattr(inputs.y_pred, "numpy") and inputs.y_pred.graph is here
 
 
 def _nothing(_: Any) -> None:
