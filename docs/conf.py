@@ -21,15 +21,8 @@ html_title = "fastloss"
 html_copy_source = False
 html_show_copyright = False
 
-# Pages that are linked from index.md as soon as they are there.
-AWAITED = ("monitoring", "plot", "doctor")
-
 
 def _read(app: Any, docname: str, source: list[str]) -> None:
-    if docname == "index":
-        missing = {name for name in AWAITED if not (HERE / f"{name}.md").exists()}
-        lines = source[0].splitlines(keepends=True)
-        source[0] = "".join(line for line in lines if line.strip() not in missing)
     if not docname.startswith("api/"):
         source[0] = linked(source[0])
 

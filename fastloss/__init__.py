@@ -12,8 +12,10 @@ from fastloss.ops import LoadError, backend, set_backend, use_backend
 from fastloss.patch import Patch, patch_keras, unpatch_keras
 
 if TYPE_CHECKING:
+    from fastloss import callbacks as callbacks
     from fastloss import plot as plot
-    from fastloss.guide import recommend
+    from fastloss.diagnosis import check
+    from fastloss.guide.recommend import recommend
 
 __version__ = version("fastloss")
 
@@ -23,6 +25,8 @@ __all__ = [
     "Patch",
     "__version__",
     "backend",
+    "callbacks",
+    "check",
     "fuse",
     "layers",
     "losses",
@@ -36,13 +40,13 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
+    # Who trains does not wait for what helps to choose and to look.
+    _MODULES = ("callbacks", "plot")
+    _FUNCTIONS = {"check": "fastloss.diagnosis", "recommend": "fastloss.guide"}
 
     def __getattr__(name: str) -> Any:
-        # Who trains does not wait for what helps to choose.
-        if name == "recommend":
-            from fastloss.guide import recommend
-
-            return recommend
-        if name == "plot":
-            return import_module("fastloss.plot")
+        if name in _MODULES:
+            return import_module(f"fastloss.{name}")
+        if name in _FUNCTIONS:
+            return getattr(import_module(_FUNCTIONS[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

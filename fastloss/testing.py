@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -147,7 +146,7 @@ class _Problem:
             name: tf.cast(x, tf.float64) if x.dtype.is_floating else x
             for name, x in self.inputs.items()
         }
-        return _Problem(_in_float64(self.loss), inputs, self.mask, self.upstream)
+        return _Problem(in_float64(self.loss), inputs, self.mask, self.upstream)
 
     def along(self, source: str, direction: Array, step: float) -> tuple[float, bool]:
         """The derivative along a direction, and whether the loss has a kink there."""
@@ -170,14 +169,21 @@ class _Problem:
         return (4 * slopes[1] - slopes[0]) / 3, bool(uneven or bent)
 
 
-def _in_float64(loss: Loss) -> Loss:
+def in_float64(loss: Loss) -> Loss:
+    """The same loss computed in float64; a function as it is."""
     if not isinstance(loss, keras.losses.Loss) or loss.dtype == "float64":
         return loss
     try:
         return type(loss).from_config({**loss.get_config(), "dtype": "float64"})
     except (TypeError, ValueError, NotImplementedError):
-        twin: Any = copy.copy(loss)
-        twin._dtype = "float64"
+        # Keras copies a loss by saving it, which needs a class that is registered.
+        twin: Any = object.__new__(type(loss))
+        twin.__dict__.update(loss.__dict__, _dtype="float64")
+        for name, value in loss.__dict__.items():
+            if isinstance(value, keras.losses.Loss):
+                twin.__dict__[name] = in_float64(value)
+            elif isinstance(value, list) and any(isinstance(x, keras.losses.Loss) for x in value):
+                twin.__dict__[name] = [in_float64(x) for x in value]
         return twin
 
 
