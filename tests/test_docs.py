@@ -132,6 +132,7 @@ def _surroundings() -> dict[str, Any]:
     """What the examples take for granted: data, and a model of them."""
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", fl.MeanSquaredError())
     x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
     y = x[:, :1] * 2
     known = {"model": model, "x_train": x, "y_train": y, "x": x, "y": y}
