@@ -140,7 +140,10 @@ def _surroundings() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_examples_of_pages_run(page: Path) -> None:
+def test_the_examples_of_pages_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = _blocks(page)
     names = _surroundings()
     for number, (code, expected) in enumerate(blocks):
