@@ -134,7 +134,7 @@ def _one_hot(case: Case) -> Iterator[Finding]:
     if true.shape != case.batch.pred.shape or not true.ndim or not case.counting.all():
         return
     values = true.astype(np.float64)
-    if values.min() < 0:
+    if (values < 0).any():
         yield Finding(
             "labels_out_of_range",
             Severity.ERROR,
