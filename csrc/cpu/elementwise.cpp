@@ -192,20 +192,6 @@ class Walk {
     return buffer;
   }
 
-  // While a term is computed its share of the next tile comes in; one term alone leaves that to the
-  // hardware.
-  void fetch_ahead(int64_t begin, size_t term) const {
-    const int64_t terms = int64_t(terms_.size());
-    const int64_t first = begin + kTile * int64_t(term) / terms;
-    const int64_t last = begin + kTile * int64_t(term + 1) / terms;
-    const auto fetch = [&](const void* data, int64_t size) {
-      const char* const from = static_cast<const char*>(data);
-      for (int64_t at = first * size; at < last * size; at += 64) __builtin_prefetch(from + at);
-    };
-    fetch(call_.y_pred, prediction_size_);
-    fetch(call_.y_true, label_size_);
-  }
-
   // Hands each term's weighted values of each tile in [begin, end) to `take`, and writes the
   // gradient. The terms of a tile are computed while it lies in the L1 cache.
   template <class Take>
@@ -243,7 +229,6 @@ class Walk {
       }
       for (size_t k = 0; k < terms_.size(); ++k) {
         const Term<T>& term = terms_[k];
-        if (terms_.size() > 1) fetch_ahead(begin + kTile, k);
         const TileLoop<T> loop =
             hard && term.loops.hard_labels ? term.loops.hard_labels : term.loops.any;
         loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
