@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "../fastloss.h"
-#include "../losses/target.h"
+#include "fastloss.h"
+#include "losses/target.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
