@@ -1,5 +1,6 @@
 #include "cuda_on_host.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdio>
@@ -24,28 +25,52 @@ constexpr size_t kStack = 128 << 10;
 struct Fiber {
   ucontext_t context;
   char* stack;
-  bool done;
+  jmp_buf resume;
+  bool begun, done;
+  int exchanges;
 };
 
 Fiber fibers[kMaxThreads];
-ucontext_t scheduler;
 int current = 0, threads = 0;
 const std::function<void()>* body;
-uint64_t slots[kMaxThreads];
+uint64_t slots[2][kMaxThreads];
 std::vector<double> shared;
 
+/* swapcontext makes two calls of the system each time, so fibers, once begun, are resumed by
+ * longjmp. The address sanitizer follows the former only. */
+#ifdef __SANITIZE_ADDRESS__
+ucontext_t scheduler;
+void resume(Fiber* fiber) { swapcontext(&scheduler, &fiber->context); }
+void suspend(Fiber* fiber) { swapcontext(&fiber->context, &scheduler); }
+#else
+jmp_buf scheduler_resume;
+void resume(Fiber* fiber) {
+  if (_setjmp(scheduler_resume)) return;
+  if (fiber->begun) _longjmp(fiber->resume, 1);
+  fiber->begun = true;
+  setcontext(&fiber->context);
+}
+void suspend(Fiber* fiber) {
+  if (!_setjmp(fiber->resume)) _longjmp(scheduler_resume, 1);
+}
+#endif
+
+/* A fiber does the next block when it has done one. */
 void start() {
-  (*body)();
-  fibers[current].done = true;
+  for (;;) {
+    (*body)();
+    fibers[current].done = true;
+    suspend(&fibers[current]);
+  }
 }
 
 void prepare(Fiber* fiber) {
-  if (!fiber->stack) fiber->stack = static_cast<char*>(std::malloc(kStack));
+  fiber->done = false;
+  if (fiber->stack) return;
+  fiber->stack = static_cast<char*>(std::malloc(kStack));
   getcontext(&fiber->context);
   fiber->context.uc_stack.ss_sp = fiber->stack;
   fiber->context.uc_stack.ss_size = kStack;
-  fiber->context.uc_link = &scheduler;
-  fiber->done = false;
   makecontext(&fiber->context, start, 0);
 }
 
@@ -66,7 +91,7 @@ void run_block() {
     for (int i = 0; i < threads; ++i) {
       current = turns == Turns::forwards ? i : threads - 1 - i;
       threadIdx.x = static_cast<unsigned>(current);
-      swapcontext(&scheduler, &fibers[current].context);
+      resume(&fibers[current]);
       done += fibers[current].done;
     }
     require_together(done);
@@ -75,19 +100,16 @@ void run_block() {
 
 }  // namespace
 
-void __syncthreads() {
-  const int self = current;
-  swapcontext(&fibers[self].context, &scheduler);
-}
+void __syncthreads() { suspend(&fibers[current]); }
 
 void* shared_memory() { return shared.data(); }
 
 uint64_t exchange(uint64_t bits, int thread) {
-  slots[current] = bits;
+  /* By turns, so that nobody writes what another has yet to read. */
+  uint64_t* const slot = slots[fibers[current].exchanges++ % 2];
+  slot[current] = bits;
   __syncthreads();
-  const uint64_t found = slots[thread];
-  __syncthreads();
-  return found;
+  return slot[thread];
 }
 
 int run(const std::function<void()>& kernel, int64_t blocks, int block_threads,

@@ -33,9 +33,8 @@ extern Turns turns;
 /* Kernels started so far. */
 extern int64_t launches;
 
-/* Of each thread, 8 bytes that others read between two barriers. */
+/* Hands 8 bytes over and takes those of another thread; a barrier. */
 uint64_t exchange(uint64_t bits, int thread);
-int threads_of_block();
 
 template <class T>
 T from_lane_above(T x, int distance, int width) {
