@@ -1,5 +1,6 @@
-// Any dtype to the type that a loss computes in, and back. On a CPU half types are converted by hand:
-// the compiler's own _Float16 needs symbols of the newest libgcc. A GPU has instructions for them.
+// Any dtype to the type that a loss computes in, and back. On a CPU half types are converted by
+// hand: the compiler's own _Float16 needs symbols of the newest libgcc. A GPU has instructions for
+// them.
 #pragma once
 
 #include <cstdint>

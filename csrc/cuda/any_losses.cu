@@ -1,6 +1,6 @@
-#include "any_losses.h"
-
 #include <algorithm>
+
+#include "any_losses.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -19,7 +19,7 @@ __device__ __forceinline__ void weigh(const ElementwiseWalk<T>& walk, int64_t fi
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     any_losses(const __grid_constant__ BoxedTerms<T> terms, const ElementwiseWalk<T> walk) {
   using Layout = AnyTile<T>;
   constexpr int kWidth = Layout::kWidth;
@@ -103,10 +103,10 @@ __device__ __forceinline__ void tile_values(const BoxedTerms<T>& terms,
     if (in.counts(i, begin, end)) values[in.first[0] + i - begin] = value[i] * weight[i];
 }
 
-// A row's sum is taken in an order that its length alone decides: `lanes` neighbouring threads for a
-// short one, the block for a chunk of a long one.
+// A row's sum is taken in an order that its length alone decides: `lanes` neighbouring threads for
+// a short one, the block for a chunk of a long one.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     row_losses(const __grid_constant__ BoxedTerms<T> terms, const ElementwiseWalk<T> walk,
                T* const loss) {
   __shared__ T values[AnyTile<T>::kElements];
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 // A row is the sum of its chunks.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     add_chunks(const double* const partials, const Rows rows, T* const loss) {
   for (int64_t row = blockIdx.x; row < rows.rows; row += gridDim.x) {
     const double sum = block_sum_of(partials + row * rows.chunks, rows.chunks);

@@ -4,9 +4,9 @@
 
 #include "../call.h"
 #include "../fastloss_cuda.h"
+#include "device.h"
 #include "dtypes.h"
 #include "layout.h"
-#include "device.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {

@@ -19,8 +19,7 @@ struct RawVectors {
   FASTLOSS_INLINE void load_of_size(const void* data, const int64_t (&first)[kVectors],
                                     int64_t begin, int64_t end) {
     FASTLOSS_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      load<kSize, kWidth>(data, first[v], begin, end, words[v]);
+    for (int v = 0; v < kVectors; ++v) load<kSize, kWidth>(data, first[v], begin, end, words[v]);
   }
 
   FASTLOSS_INLINE void load_any(int32_t size, const void* data, const int64_t (&first)[kVectors],
@@ -38,10 +37,9 @@ struct RawVectors {
   template <class From, class T>
   FASTLOSS_INLINE void widen_as(T* to) const {
     FASTLOSS_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      FASTLOSS_UNROLL
-      for (int i = 0; i < kWidth; ++i)
-        to[v * kWidth + i] = widen<T>(bit_cast<From>(get<sizeof(From)>(words[v], i)));
+    for (int v = 0; v < kVectors; ++v) FASTLOSS_UNROLL
+    for (int i = 0; i < kWidth; ++i)
+      to[v * kWidth + i] = widen<T>(bit_cast<From>(get<sizeof(From)>(words[v], i)));
   }
 
   // Labels in any dtype.

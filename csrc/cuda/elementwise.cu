@@ -52,11 +52,11 @@ struct Scratch {
     if (divisor_on_device(call)) weights = Pieces(call.weight_count, kWeightTile);
     partials = weight_partials + weights.count * int64_t(sizeof(double));
     const Rows rows = rows_of(call);
-    const int64_t sums = call.reduction != FASTLOSS_NONE
-                             ? call.term_count *
-                                   Pieces(call.rows * call.columns, tile_of(call, false)).count
-                         : rows.rows_of_tile ? 0
-                                             : rows.work;
+    const int64_t sums =
+        call.reduction != FASTLOSS_NONE
+            ? call.term_count * Pieces(call.rows * call.columns, tile_of(call, false)).count
+        : rows.rows_of_tile ? 0
+                            : rows.work;
     bytes = partials + sums * int64_t(sizeof(double));
   }
 };
@@ -75,7 +75,8 @@ class Driver {
     walk_.y_pred = call.y_pred;
     if (call.weight && call.columns)
       walk_.weight = Cycle<T>(call.weight, call.weight_count, call.weight_repeat * call.columns);
-    if (call.column_weight) walk_.column = Cycle<T>(call.column_weight, call.column_weight_count, 1);
+    if (call.column_weight)
+      walk_.column = Cycle<T>(call.column_weight, call.column_weight_count, 1);
     set_divisor();
   }
 
@@ -152,7 +153,8 @@ class Driver {
 
   int walk_pieces(bool backward) {
     if (!has_own_kernel(call_, backward)) return launch_any_losses(boxed(), walk_, stream_);
-    if constexpr (sizeof(T) == 8) return walk_one<8>();
+    if constexpr (sizeof(T) == 8)
+      return walk_one<8>();
     else
       return prediction_size(call_) == 4 ? walk_one<4>() : walk_one<2>();
   }

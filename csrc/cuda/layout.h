@@ -1,5 +1,5 @@
-// Who computes what: a walk is cut into pieces, one for each block of threads; a piece into tiles; a
-// tile into vectors of 16 bytes of predictions. All of it follows from the shape alone, alignment
+// Who computes what: a walk is cut into pieces, one for each block of threads; a piece into tiles;
+// a tile into vectors of 16 bytes of predictions. All of it follows from the shape alone, alignment
 // included, and so do the bits of a sum.
 #pragma once
 

@@ -73,7 +73,7 @@ template <class Loss, int kSize>
 int launch_one_loss(const double* parameters, double of_term,
                     const ElementwiseWalk<typename Predictions<kSize>::T>& walk, void* stream) {
   const Loss loss(parameters);
-  const auto kernel = !walk.gradient   ? one_loss<Loss, kSize, true, false>
+  const auto kernel = !walk.gradient  ? one_loss<Loss, kSize, true, false>
                       : walk.partials ? one_loss<Loss, kSize, true, true>
                                       : one_loss<Loss, kSize, false, true>;
   return launch(kernel, walk.pieces.count, kThreads, 0, stream, loss, of_term, walk);
@@ -104,12 +104,12 @@ OneLossLauncher<8> find_one_loss<8>(const char* name, const double* parameters);
 #define FASTLOSS_FIND_ONE_LOSS(NAME, ...) \
   if (!std::strcmp(name, #NAME))          \
     return launcher_for<NAME<typename Predictions<kFileSize>::T>, kFileSize>(parameters, 0);
-#define FASTLOSS_INSTANTIATE_ONE_LOSS(SIZE)                                                \
-  template <>                                                                              \
-  OneLossLauncher<SIZE> find_one_loss<SIZE>(const char* name, const double* parameters) {  \
-    constexpr int kFileSize = SIZE;                                                        \
-    FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_FIND_ONE_LOSS)                                    \
-    return nullptr;                                                                        \
+#define FASTLOSS_INSTANTIATE_ONE_LOSS(SIZE)                                               \
+  template <>                                                                             \
+  OneLossLauncher<SIZE> find_one_loss<SIZE>(const char* name, const double* parameters) { \
+    constexpr int kFileSize = SIZE;                                                       \
+    FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_FIND_ONE_LOSS)                                   \
+    return nullptr;                                                                       \
   }
 
 }  // namespace FASTLOSS_ISA

@@ -14,9 +14,8 @@ FASTLOSS_INLINE T tree_sum(const T (&x)[kCount]) {
   FASTLOSS_UNROLL
   for (int i = 0; i < kCount; ++i) sums[i] = x[i];
   FASTLOSS_UNROLL
-  for (int half = kCount / 2; half > 0; half /= 2)
-    FASTLOSS_UNROLL
-    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  for (int half = kCount / 2; half > 0; half /= 2) FASTLOSS_UNROLL
+  for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
   return sums[0];
 }
 

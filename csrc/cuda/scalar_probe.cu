@@ -28,23 +28,24 @@ int start(const void* x, const void* y, void* out, int64_t count, void* stream) 
                 static_cast<const T*>(y), static_cast<T*>(out), count);
 }
 
-#define FASTLOSS_SCALARS(UNARY, BINARY)                                                     \
-  UNARY(exp) UNARY(exp_flushed) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(tanh)            \
-  UNARY(sigmoid) UNARY(softplus) UNARY(log_sigmoid) UNARY(abs) BINARY(pow) BINARY(atan2)    \
-  BINARY(min) BINARY(max)
-#define FASTLOSS_UNARY(NAME)                                           \
-  struct Probe_##NAME {                                                \
-    template <class T>                                                 \
-    static FASTLOSS_INLINE T at(const T* x, const T*, int64_t i) {     \
-      return NAME(x[i]);                                               \
-    }                                                                  \
+#define FASTLOSS_SCALARS(UNARY, BINARY)                                                   \
+  UNARY(exp)                                                                              \
+  UNARY(exp_flushed) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(tanh) UNARY(sigmoid)      \
+      UNARY(softplus) UNARY(log_sigmoid) UNARY(abs) BINARY(pow) BINARY(atan2) BINARY(min) \
+          BINARY(max)
+#define FASTLOSS_UNARY(NAME)                                       \
+  struct Probe_##NAME {                                            \
+    template <class T>                                             \
+    static FASTLOSS_INLINE T at(const T* x, const T*, int64_t i) { \
+      return NAME(x[i]);                                           \
+    }                                                              \
   };
-#define FASTLOSS_BINARY(NAME)                                          \
-  struct Probe_##NAME {                                                \
-    template <class T>                                                 \
-    static FASTLOSS_INLINE T at(const T* x, const T* y, int64_t i) {   \
-      return NAME(x[i], y[i]);                                         \
-    }                                                                  \
+#define FASTLOSS_BINARY(NAME)                                        \
+  struct Probe_##NAME {                                              \
+    template <class T>                                               \
+    static FASTLOSS_INLINE T at(const T* x, const T* y, int64_t i) { \
+      return NAME(x[i], y[i]);                                       \
+    }                                                                \
   };
 FASTLOSS_SCALARS(FASTLOSS_UNARY, FASTLOSS_BINARY)
 #undef FASTLOSS_UNARY

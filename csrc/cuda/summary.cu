@@ -1,6 +1,6 @@
-#include "summary.h"
-
 #include <algorithm>
+
+#include "summary.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(kThreads) guess_labels(const ElementwiseWalk<T
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) add_weights(const T* const weight, const Divisor divisor) {
+__global__ void __launch_bounds__(kThreads)
+    add_weights(const T* const weight, const Divisor divisor) {
   const int64_t begin = divisor.pieces.begin(blockIdx.x);
   const double sum = block_sum_of(weight + begin, divisor.pieces.end(blockIdx.x) - begin);
   if (threadIdx.x == 0) divisor.partials[blockIdx.x] = sum;
@@ -84,10 +85,10 @@ int launch_fill(T value, T* out, int64_t count, void* stream) {
                 count);
 }
 
-#define FASTLOSS_SUMMARY(T)                                                              \
-  template int launch_guess(const ElementwiseWalk<T>&, void*);                           \
-  template int launch_divisor(const T*, const Divisor&, void*);                          \
-  template int launch_summary(const Summary<T>&, const ElementwiseWalk<T>&, void*);      \
+#define FASTLOSS_SUMMARY(T)                                                         \
+  template int launch_guess(const ElementwiseWalk<T>&, void*);                      \
+  template int launch_divisor(const T*, const Divisor&, void*);                     \
+  template int launch_summary(const Summary<T>&, const ElementwiseWalk<T>&, void*); \
   template int launch_fill(T, T*, int64_t, void*);
 FASTLOSS_SUMMARY(float)
 FASTLOSS_SUMMARY(double)

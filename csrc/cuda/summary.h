@@ -14,8 +14,8 @@ int launch_guess(const ElementwiseWalk<T>& walk, void* stream);
 
 // What the weights add up to, and 1 / (sum * replicas / expansion) of it; 0 for a sum of 0.
 struct Divisor {
-  Pieces pieces;     // of the weights
-  double* partials;  // one for each piece
+  Pieces pieces;      // of the weights
+  double* partials;   // one for each piece
   double multiplier;  // replicas / expansion
   double* inverse;
 };

@@ -27,7 +27,7 @@ template <class T>
 struct BoxedTerm {
   LossId loss;
   bool gamma_two;
-  double of_term;                            // its factor, over the columns for a mean
+  double of_term;  // its factor, over the columns for a mean
   alignas(8) unsigned char functor[8 * sizeof(T)];
 
   template <class Loss>
@@ -41,14 +41,14 @@ struct BoxedTerm {
 
   explicit BoxedTerm(const fastloss_term& term, double of_term)
       : loss(), gamma_two(false), of_term(of_term), functor() {
-#define FASTLOSS_BOX(NAME, ...)                                        \
-  if (!std::strcmp(term.loss, #NAME)) {                                \
-    using Square = typename for_gamma_two<NAME<T>>::type;              \
-    box<NAME<T>>(LossId::NAME, term.parameters);                       \
-    if constexpr (!std::is_void<Square>::value) {                      \
-      gamma_two = term.parameters[1] == 2;                             \
-      if (gamma_two) box<Square>(LossId::NAME, term.parameters);       \
-    }                                                                  \
+#define FASTLOSS_BOX(NAME, ...)                                  \
+  if (!std::strcmp(term.loss, #NAME)) {                          \
+    using Square = typename for_gamma_two<NAME<T>>::type;        \
+    box<NAME<T>>(LossId::NAME, term.parameters);                 \
+    if constexpr (!std::is_void<Square>::value) {                \
+      gamma_two = term.parameters[1] == 2;                       \
+      if (gamma_two) box<Square>(LossId::NAME, term.parameters); \
+    }                                                            \
   }
     FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_BOX)
 #undef FASTLOSS_BOX
@@ -75,13 +75,13 @@ __device__ __forceinline__ void unbox(const BoxedTerm<T>& term, bool binary, con
       visit(*functor);
     }
   };
-#define FASTLOSS_UNBOX(NAME, ...)                                                  \
-  case LossId::NAME: {                                                             \
-    using Square = typename for_gamma_two<NAME<T>>::type;                          \
-    if constexpr (!std::is_void<Square>::value) {                                  \
+#define FASTLOSS_UNBOX(NAME, ...)                                                     \
+  case LossId::NAME: {                                                                \
+    using Square = typename for_gamma_two<NAME<T>>::type;                             \
+    if constexpr (!std::is_void<Square>::value) {                                     \
       if (term.gamma_two) return open(reinterpret_cast<const Square*>(term.functor)); \
-    }                                                                              \
-    return open(reinterpret_cast<const NAME<T>*>(term.functor));                   \
+    }                                                                                 \
+    return open(reinterpret_cast<const NAME<T>*>(term.functor));                      \
   }
   switch (term.loss) { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_UNBOX) }
 #undef FASTLOSS_UNBOX

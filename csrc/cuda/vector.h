@@ -96,8 +96,9 @@ FASTLOSS_INLINE void load_whole(const void* at, uint32_t* words) {
 template <int kBytes>
 FASTLOSS_INLINE void store_whole(const uint32_t* words, void* at) {
   if constexpr (kBytes == 16) {
-#ifdef __CUDACC__
-    *static_cast<uint4*>(at) = make_uint4(words[0], words[1], words[2], words[3]);
+#ifdef __CUDA_ARCH__
+    // A plain store may be taken apart again by the compiler.
+    __stwb(static_cast<uint4*>(at), make_uint4(words[0], words[1], words[2], words[3]));
 #else
     *static_cast<Words4*>(at) = {{words[0], words[1], words[2], words[3]}};
 #endif

@@ -1,5 +1,6 @@
 /* CUDA's names for a host compiler: a block is a set of fibers of one thread, of which each runs to
- * the next barrier in turn. So kernels are tested, and looked at by the sanitizers, without a GPU. */
+ * the next barrier in turn. So kernels are tested, and looked at by the sanitizers, without a GPU.
+ */
 #pragma once
 
 #include <cstddef>

@@ -72,12 +72,12 @@ class Array {
       case FASTLOSS_BFLOAT16:
         return as<uint16_t>(i, uint16_t(bits >> 16));
       case FASTLOSS_FLOAT16:
-        return as<uint16_t>(
-            i, x == 0 ? uint16_t(0)
-               : std::isfinite(x) ? uint16_t((((bits & 0x7fffffff) >> 13) - ((127 - 15) << 10)) |
-                                             (bits >> 31 << 15))
-               : x != x ? uint16_t(0x7e00)
-                        : uint16_t(0x7c00));
+        return as<uint16_t>(i, x == 0 ? uint16_t(0)
+                               : std::isfinite(x)
+                                   ? uint16_t((((bits & 0x7fffffff) >> 13) - ((127 - 15) << 10)) |
+                                              (bits >> 31 << 15))
+                               : x != x ? uint16_t(0x7e00)
+                                        : uint16_t(0x7c00));
       case FASTLOSS_INT64:
       case FASTLOSS_UINT64:
         return as<int64_t>(i, int64_t(x));
@@ -111,7 +111,8 @@ class Array {
     }
     const int exponent = half >> 10 & 31, fraction = half & 1023;
     if (exponent == 31) return fraction ? NAN : sign * INFINITY;
-    return sign * (exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24));
+    return sign *
+           (exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24));
   }
 
  private:
@@ -172,8 +173,7 @@ int compute(const fastloss_elementwise& call, const void* upstream, bool with_te
 
 int compute_on_cpu(const fastloss_elementwise& call, const void* upstream, bool with_terms,
                    bool with_gradient, Results* results) {
-  if (upstream)
-    return fastloss_elementwise_backward(&call, upstream, results->gradient.data());
+  if (upstream) return fastloss_elementwise_backward(&call, upstream, results->gradient.data());
   return fastloss_elementwise_forward(&call, results->loss.data(),
                                       with_terms ? results->terms.data() : nullptr,
                                       with_gradient ? results->gradient.data() : nullptr);
@@ -257,13 +257,12 @@ fastloss_term term_of(size_t loss, double factor) {
 void check_losses() {
   const int32_t predictions[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
                                  FASTLOSS_BFLOAT16};
-  const int32_t labels[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
-                            FASTLOSS_BFLOAT16, FASTLOSS_INT64,  FASTLOSS_UINT32,
-                            FASTLOSS_INT16,   FASTLOSS_BOOL,    FASTLOSS_INT8,
-                            FASTLOSS_UINT16,  FASTLOSS_INT32,   FASTLOSS_UINT64,
+  const int32_t labels[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16, FASTLOSS_BFLOAT16,
+                            FASTLOSS_INT64,   FASTLOSS_UINT32,  FASTLOSS_INT16,   FASTLOSS_BOOL,
+                            FASTLOSS_INT8,    FASTLOSS_UINT16,  FASTLOSS_INT32,   FASTLOSS_UINT64,
                             FASTLOSS_UINT8};
-  const int64_t shapes[][2] = {{0, 3}, {3, 0}, {1, 1}, {7, 5}, {341, 3}, {2, 1025}, {1500, 1},
-                               {1, 17001}};
+  const int64_t shapes[][2] = {{0, 3},   {3, 0},    {1, 1},    {7, 5},
+                               {341, 3}, {2, 1025}, {1500, 1}, {1, 17001}};
   // Each loss and dtype meets two of the shapes, each shape all dtypes of labels.
   size_t turn = 0;
   for (size_t loss = 0; loss < kLossCount; ++loss)
@@ -271,8 +270,7 @@ void check_losses() {
       for (int k = 0; k < 2; ++k) {
         const auto& shape = shapes[(turn + turn / 8) % 8];
         const int32_t label = labels[turn % 13];
-        const int32_t wide =
-            prediction == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+        const int32_t wide = prediction == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
         const int64_t rows = shape[0], columns = shape[1];
         const int offset = int(turn % 3);
         ++turn;
@@ -335,8 +333,7 @@ void check_alignment() {
     for (const int32_t count : {1, 2})
       for (const int32_t reduction : {FASTLOSS_NONE, FASTLOSS_MEAN}) {
         const int64_t rows = 333, columns = 7;
-        const int32_t wide =
-            prediction == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+        const int32_t wide = prediction == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
         const int64_t losses = reduction == FASTLOSS_NONE ? rows : 1;
         Results first(wide, losses, count, prediction, rows * columns, 0);
         for (int offset = 0; offset < 5; ++offset) {
@@ -353,8 +350,7 @@ void check_alignment() {
           Results found(wide, losses, count, prediction, rows * columns, offset);
           const bool scalar = reduction != FASTLOSS_NONE;
           check(!compute(call, nullptr, scalar, scalar, &found), "forward");
-          if (!offset)
-            first.loss.copy(found.loss), first.gradient.copy(found.gradient);
+          if (!offset) first.loss.copy(found.loss), first.gradient.copy(found.gradient);
           check(found.loss == first.loss && (!scalar || found.gradient == first.gradient),
                 "an offset changes no bit");
         }
@@ -388,8 +384,8 @@ void check_rows_apart() {
 void check_special_values() {
   for (size_t loss = 0; loss < kLossCount; ++loss)
     for (const int32_t dtype : {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_BFLOAT16}) {
-      context = std::string(kLosses[loss].name) + " of special values, y_pred " +
-                std::to_string(dtype);
+      context =
+          std::string(kLosses[loss].name) + " of special values, y_pred " + std::to_string(dtype);
       const double special[] = {0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, 1000, -1000, 2};
       const int64_t count = 10;
       const int32_t wide = dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;

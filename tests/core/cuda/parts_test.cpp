@@ -40,7 +40,8 @@ void check_divider() {
       check(divider(n) == n / d, "n / d", n, d);
   }
   for (int shift = 0; shift < 63; ++shift)
-    for (const int64_t d : {(int64_t(1) << shift) - 1, int64_t(1) << shift, (int64_t(1) << shift) + 1}) {
+    for (const int64_t d :
+         {(int64_t(1) << shift) - 1, int64_t(1) << shift, (int64_t(1) << shift) + 1}) {
       if (d < 1) continue;
       const Divider divider(d);
       for (const int64_t n : {d - 1, d, largest}) check(divider(n) == n / d, "n / d", n, d);
@@ -78,8 +79,8 @@ void check_pieces() {
 
 void check_rows() {
   for (const int64_t tile : {512, 1024})
-    for (const int64_t columns : {1, 2, 3, 5, 31, 64, 255, 256, 507, 510, 1000, 1021, 1022, 4097,
-                                  16336, 16337, 70001})
+    for (const int64_t columns :
+         {1, 2, 3, 5, 31, 64, 255, 256, 507, 510, 1000, 1021, 1022, 4097, 16336, 16337, 70001})
       for (const int64_t row_count : {1, 2, 7, 300}) {
         const int width = tile == 512 ? 2 : 4;
         const Rows rows(row_count, columns, tile, width);
@@ -118,9 +119,7 @@ void check_tree() {
 }
 
 double block_input[kThreads], block_output[kThreads];
-void sum_of_block() {
-  block_output[threadIdx.x] = block_sum(block_input[threadIdx.x]);
-}
+void sum_of_block() { block_output[threadIdx.x] = block_sum(block_input[threadIdx.x]); }
 float lanes_output[kThreads];
 void sum_of_lanes(const int width) {
   lanes_output[threadIdx.x] = lanes_sum(float(block_input[threadIdx.x]), width);
@@ -210,7 +209,8 @@ void check_cycles() {
 
 int main() {
   check_divider();
-  check_tile<2, 1>(), check_tile<4, 2>(), check_tile<8, 2>(), check_tile<4, 1>(), check_tile<8, 1>();
+  check_tile<2, 1>(), check_tile<4, 2>(), check_tile<8, 2>(), check_tile<4, 1>(),
+      check_tile<8, 1>();
   check_pieces();
   check_rows();
   check_tree();
