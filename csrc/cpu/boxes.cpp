@@ -6,7 +6,7 @@
 
 #include "../fastloss.h"
 #include "box_tile.h"
-#include "error.h"
+#include "../error.h"
 #include "tile.h"
 #include "walk.h"
 

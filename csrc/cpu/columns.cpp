@@ -5,7 +5,7 @@
 
 #include "../fastloss.h"
 #include "elementwise_term.h"
-#include "error.h"
+#include "../error.h"
 #include "scratch.h"
 #include "tile.h"
 #include "walk.h"

@@ -1,29 +1,12 @@
-// The elementwise losses by name, and one of them in a walk that adds several up.
+// An elementwise loss in a walk that adds several up.
 #pragma once
 
+#include "../elementwise_call.h"
 #include "../fastloss.h"
-#include "../losses/elementwise.h"
 #include "tile.h"
 #include "walk.h"
 
 namespace fastloss {
-
-struct ElementwiseLoss : LossEntry {
-  bool mean;    // a row's values are averaged, else added
-  bool binary;  // labels that are all 0 or 1 mean -1 or 1
-};
-
-#define FASTLOSS_ROWS_mean true
-#define FASTLOSS_ROWS_sum false
-#define FASTLOSS_LABELS_any false
-#define FASTLOSS_LABELS_binary true
-#define FASTLOSS_ENTRY(NAME, ROWS, LABELS, ...) \
-  {{#NAME, #__VA_ARGS__}, FASTLOSS_ROWS_##ROWS, FASTLOSS_LABELS_##LABELS},
-constexpr ElementwiseLoss kElementwiseLosses[] = {FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ENTRY)};
-#undef FASTLOSS_ENTRY
-
-// 0, or -1 with the reason.
-int check_elementwise(const fastloss_term& term);
 
 template <class T>
 struct Term {

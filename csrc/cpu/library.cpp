@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "../fastloss.h"
-#include "error.h"
+#include "../error.h"
 #include "tile.h"
 
 namespace fastloss {

@@ -10,7 +10,7 @@
 
 #include "../fastloss.h"
 #include "abreast.h"
-#include "error.h"
+#include "../error.h"
 #include "labels.h"
 #include "overlap_tile.h"
 #include "scratch.h"

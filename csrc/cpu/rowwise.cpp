@@ -11,7 +11,7 @@
 
 #include "../fastloss.h"
 #include "abreast.h"
-#include "error.h"
+#include "../error.h"
 #include "labels.h"
 #include "row_tile.h"
 #include "scratch.h"

@@ -3,7 +3,7 @@
 #include "tile.h"
 
 #include "../losses/elementwise.h"
-#include "convert.h"
+#include "../convert.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -226,7 +226,7 @@ FASTLOSS_INLINE T exp_flushed(T x) {
   T bounded = x < F::kExpFlush ? F::kExpFlush : x;
   T shifted = bounded * F::kLog2e + kRound;
   T n = shifted - kRound;
-#ifdef __FMA__
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
   constexpr bool kOneStep = sizeof(T) == sizeof(float);
 #else
   constexpr bool kOneStep = false;

@@ -12,3 +12,10 @@
 #else
 #define FASTLOSS_INLINE inline __attribute__((always_inline))
 #endif
+
+// Before a loop over an array that must stay in registers on a GPU.
+#ifdef __CUDA_ARCH__
+#define FASTLOSS_UNROLL _Pragma("unroll")
+#else
+#define FASTLOSS_UNROLL
+#endif

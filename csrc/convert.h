@@ -1,11 +1,17 @@
-// Any dtype to the type that a loss computes in, and back. Half types are converted by hand: the
-// compiler's own _Float16 needs symbols of the newest libgcc.
+// Any dtype to the type that a loss computes in, and back. On a CPU half types are converted by
+// hand: the compiler's own _Float16 needs symbols of the newest libgcc. A GPU has instructions for
+// them.
 #pragma once
 
 #include <cstdint>
 
-#include "../fastloss.h"
-#include "../losses/target.h"
+#include "fastloss.h"
+#include "losses/target.h"
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -35,6 +41,9 @@ FASTLOSS_INLINE T widen(bfloat16_bits x) {
 }
 template <class T>
 FASTLOSS_INLINE T widen(half_bits x) {
+#ifdef __CUDA_ARCH__
+  return T(__half2float(__ushort_as_half(x.bits)));
+#else
   const uint32_t magnitude = x.bits & 0x7fffu;
   const uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
   // Multiplying by 2^112 moves the exponent and normalises subnormals in one exact step.
@@ -42,6 +51,7 @@ FASTLOSS_INLINE T widen(half_bits x) {
   const uint32_t special = 0x7f800000u | (magnitude << 13);
   const uint32_t bits = magnitude >= 0x7c00u ? special : bit_cast<uint32_t>(finite);
   return T(bit_cast<float>(bits | sign));
+#endif
 }
 
 // The rounded number, to nearest even, in the upper half (bfloat16) or the lower (float16) of 32
@@ -52,9 +62,13 @@ struct Narrow;
 template <>
 struct Narrow<bfloat16_bits> {
   static FASTLOSS_INLINE uint32_t round(float x) {
+#ifdef __CUDA_ARCH__
+    return uint32_t(__bfloat16_as_ushort(__float2bfloat16_rn(x))) << 16;
+#else
     const uint32_t bits = bit_cast<uint32_t>(x);
     const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
     return x == x ? rounded : bits | 0x400000u;
+#endif
   }
   static FASTLOSS_INLINE bfloat16_bits cut(uint32_t rounded) { return {uint16_t(rounded >> 16)}; }
 };
@@ -62,6 +76,9 @@ struct Narrow<bfloat16_bits> {
 template <>
 struct Narrow<half_bits> {
   static FASTLOSS_INLINE uint32_t round(float x) {
+#ifdef __CUDA_ARCH__
+    return __half_as_ushort(__float2half_rn(x));
+#else
     const uint32_t bits = bit_cast<uint32_t>(x);
     const uint32_t sign = (bits >> 16) & 0x8000u;
     const uint32_t magnitude = bits & 0x7fffffffu;
@@ -73,6 +90,7 @@ struct Narrow<half_bits> {
     result = magnitude >= 0x477ff000u ? 0x7c00u : result;
     result = magnitude > 0x7f800000u ? 0x7e00u : result;
     return result | sign;
+#endif
   }
   static FASTLOSS_INLINE half_bits cut(uint32_t rounded) { return {uint16_t(rounded)}; }
 };

@@ -1,0 +1,68 @@
+# The CUDA kernels, a library of their own: libfastloss.so and the TensorFlow library load on
+# machines without a driver.
+set(FASTLOSS_CUDA AUTO CACHE STRING
+  "Build the CUDA kernels: ON, OFF, or AUTO, which does where nvcc and a driver are found")
+set_property(CACHE FASTLOSS_CUDA PROPERTY STRINGS AUTO ON OFF)
+if(NOT FASTLOSS_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "FASTLOSS_CUDA is '${FASTLOSS_CUDA}'; expected AUTO, ON or OFF")
+endif()
+if(FASTLOSS_CUDA STREQUAL "OFF")
+  return()
+endif()
+
+find_library(FASTLOSS_CUDA_DRIVER NAMES libcuda.so.1
+  PATHS ENV LD_LIBRARY_PATH /usr/lib/x86_64-linux-gnu /usr/lib/aarch64-linux-gnu /usr/lib64
+        /usr/local/nvidia/lib64 /usr/lib/wsl/lib)
+if(FASTLOSS_CUDA STREQUAL "AUTO" AND NOT FASTLOSS_CUDA_DRIVER)
+  message(STATUS "CUDA kernels: not built, as there is no driver; FASTLOSS_CUDA=ON builds them")
+  return()
+endif()
+
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(FASTLOSS_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "FASTLOSS_CUDA is ON, but nvcc was not found: put it on PATH, or set "
+                        "CMAKE_CUDA_COMPILER to it")
+  endif()
+  message(STATUS "CUDA kernels: not built, as nvcc was not found")
+  return()
+endif()
+
+# What the user asks for, else the GPU of this machine, else the common ones and PTX for later ones.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
+  if(FASTLOSS_CUDA STREQUAL "AUTO" AND CMAKE_VERSION VERSION_GREATER_EQUAL 3.24)
+    set(CMAKE_CUDA_ARCHITECTURES native)
+  else()
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90)
+  endif()
+endif()
+enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.2)
+  message(FATAL_ERROR "nvcc is ${CMAKE_CUDA_COMPILER_VERSION}; expected 12.2 or later")
+endif()
+message(STATUS "CUDA kernels: built for ${CMAKE_CUDA_ARCHITECTURES}")
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+
+add_library(fastloss_cuda SHARED
+  csrc/cuda/any_losses.cu
+  csrc/cuda/arrays.cu
+  csrc/cuda/elementwise.cu
+  csrc/cuda/library.cpp
+  csrc/cuda/one_loss_double.cu
+  csrc/cuda/one_loss_float.cu
+  csrc/cuda/one_loss_half.cu
+  csrc/cuda/scalar_probe.cu
+  csrc/cuda/summary.cu
+  csrc/elementwise_call.cpp)
+target_compile_definitions(fastloss_cuda
+  PRIVATE FASTLOSS_ISA=cuda FASTLOSS_VERSION="${PROJECT_VERSION}")
+target_compile_options(fastloss_cuda PRIVATE
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra>)
+# TensorFlow's library exports a CUDA runtime too: ours is inside, and nobody else sees it.
+set_target_properties(fastloss_cuda PROPERTIES
+  CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
+target_link_options(fastloss_cuda PRIVATE LINKER:--exclude-libs,ALL)
+list(APPEND fastloss_libraries fastloss_cuda)

@@ -1,0 +1,47 @@
+// All that the drivers ask of CUDA. A host compiler takes them as well, given its own header of
+// these names: so they are tested on machines that have no GPU.
+#pragma once
+
+#include <cstdint>
+
+#include "../error.h"
+
+#ifdef __CUDACC__
+
+#include <cuda_runtime.h>
+
+namespace fastloss {
+namespace cuda {
+
+// Of the threads of a warp, by groups of `width`; all threads of a block must call.
+template <class T>
+__device__ __forceinline__ T from_lane_above(T x, int distance, int width) {
+  return __shfl_down_sync(0xffffffffu, x, distance, width);
+}
+
+// Memory of a block, as much as its launch asked for.
+__device__ __forceinline__ void* shared_memory() {
+  extern __shared__ double fastloss_shared[];
+  return fastloss_shared;
+}
+
+// 0, or -1 with the reason.
+template <class... Parameters, class... Arguments>
+int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes,
+           void* stream, const Arguments&... arguments) {
+  kernel<<<static_cast<unsigned>(blocks), threads, static_cast<size_t>(shared_bytes),
+           static_cast<cudaStream_t>(stream)>>>(arguments...);
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaSuccess) return 0;
+  return fail("CUDA refused to start a kernel of %lld blocks: %s", static_cast<long long>(blocks),
+              cudaGetErrorString(error));
+}
+
+}  // namespace cuda
+}  // namespace fastloss
+
+#else
+
+#include "cuda_on_host.h"
+
+#endif

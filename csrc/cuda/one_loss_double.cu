@@ -1,0 +1,11 @@
+#include <cstring>
+
+#include "one_loss.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+
+FASTLOSS_INSTANTIATE_ONE_LOSS(8)
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss
