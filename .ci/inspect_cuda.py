@@ -5,13 +5,15 @@
 
 Fails where a kernel keeps anything in local memory, spilled registers included, and where a kernel
 that walks predictions lacks a load of 16 bytes, or one that writes a gradient a store of 16 bytes.
-Needs cuobjdump, of the CUDA toolkit or of `pip install nvidia-cuda-cuobjdump`.
+Needs cuobjdump and nvdisasm, of the CUDA toolkit or of
+`pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import os
 import re
 import shutil
 import subprocess
@@ -28,11 +30,19 @@ def cuobjdump() -> str:
     site = Path(sysconfig.get_paths()["purelib"])
     for path in sorted(site.glob("nvidia/*/bin/cuobjdump")):
         return str(path)
-    sys.exit("cuobjdump was not found; install a CUDA toolkit or nvidia-cuda-cuobjdump")
+    sys.exit(
+        "cuobjdump was not found; install a CUDA toolkit, or nvidia-cuda-cuobjdump and "
+        "nvidia-cuda-nvdisasm"
+    )
 
 
 def lines(*arguments: str) -> list[str]:
-    result = subprocess.run([cuobjdump(), *arguments], capture_output=True, text=True)
+    program = cuobjdump()
+    # It calls nvdisasm, which the package puts beside it.
+    path = os.pathsep.join([str(Path(program).parent), os.environ.get("PATH", "")])
+    result = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
     if result.returncode:
         sys.exit(f"cuobjdump failed: {result.stderr.strip()}")
     return result.stdout.splitlines()
