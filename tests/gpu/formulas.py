@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 EPSILON = 1e-7
+
+
+def softplus(x: Tensor) -> Tensor:
+    # PyTorch's own is linear from 20 on.
+    return -logsigmoid(-x)
 
 
 def mean_squared_error(t: Tensor, p: Tensor) -> Tensor:
@@ -60,7 +65,9 @@ def kl_divergence(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
 
 
 def pinball(t: Tensor, p: Tensor, tau: float) -> Tensor:
-    return torch.maximum(tau * (t - p), (tau - 1) * (t - p))
+    # Not the larger of both, which would share the slope where they meet.
+    error = t - p
+    return torch.where(error < 0, (tau - 1) * error, tau * error)
 
 
 def binary_crossentropy(

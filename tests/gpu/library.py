@@ -87,7 +87,7 @@ class Library:
             (begin + count * size + 256,), self.POISON, dtype=torch.uint8, device=self.device
         )
         self._guards.append((buffer, begin, begin + count * size))
-        return buffer[begin : begin + count * size].view(dtype).view(*shape)
+        return buffer[begin : begin + count * size].view(dtype).view(tuple(shape))
 
     def check_guards(self) -> None:
         """Fails where something was written beside an output."""

@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from checks import CHECKS, FULL, SMALL, Size
+from checks import CHECKS, FULL, SMALL, Size, SkippedError
 from library import Library, build
 
 TOOLS = ("memcheck", "initcheck", "synccheck", "racecheck")
@@ -38,6 +38,8 @@ def check(library: Library, size: Size) -> int:
             if library.device != "cpu":
                 torch.cuda.synchronize()
             outcome = "passed"
+        except SkippedError as reason:
+            outcome = f"skipped: {reason}"
         except Exception:
             failed += 1
             outcome = "FAILED\n" + traceback.format_exc()
