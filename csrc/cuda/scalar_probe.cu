@@ -28,11 +28,15 @@ int start(const void* x, const void* y, void* out, int64_t count, void* stream) 
                 static_cast<const T*>(y), static_cast<T*>(out), count);
 }
 
-#define FASTLOSS_SCALARS(UNARY, BINARY)                                           \
-  UNARY(exp)                                                                      \
-  UNARY(exp_flushed)                                                              \
-  UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) \
-      UNARY(log_sigmoid) UNARY(abs) BINARY(pow) BINARY(atan2) BINARY(min) BINARY(max)
+#define FASTLOSS_SCALARS(UNARY, BINARY) \
+  UNARY(exp)                            \
+  UNARY(exp_flushed)                    \
+  UNARY(expm1)                          \
+  UNARY(log)                            \
+  UNARY(log1p)                          \
+  UNARY(tanh)                           \
+  UNARY(sigmoid)                        \
+  UNARY(softplus) UNARY(log_sigmoid) UNARY(abs) BINARY(pow) BINARY(atan2) BINARY(min) BINARY(max)
 #define FASTLOSS_UNARY(NAME)                                       \
   struct Probe_##NAME {                                            \
     template <class T>                                             \
