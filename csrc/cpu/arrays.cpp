@@ -1,6 +1,6 @@
 // What is done to gradients as a whole.
-#include "../fastloss.h"
 #include "../error.h"
+#include "../fastloss.h"
 #include "tile.h"
 #include "walk.h"
 

@@ -4,9 +4,9 @@
 
 #include <vector>
 
+#include "../error.h"
 #include "../fastloss.h"
 #include "box_tile.h"
-#include "../error.h"
 #include "tile.h"
 #include "walk.h"
 

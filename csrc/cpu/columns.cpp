@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "../error.h"
 #include "../fastloss.h"
 #include "elementwise_term.h"
-#include "../error.h"
 #include "scratch.h"
 #include "tile.h"
 #include "walk.h"

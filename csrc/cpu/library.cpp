@@ -1,8 +1,8 @@
 #include <cstdarg>
 #include <cstdio>
 
-#include "../fastloss.h"
 #include "../error.h"
+#include "../fastloss.h"
 #include "tile.h"
 
 namespace fastloss {

@@ -8,9 +8,9 @@
 #include <numeric>
 #include <vector>
 
+#include "../error.h"
 #include "../fastloss.h"
 #include "abreast.h"
-#include "../error.h"
 #include "labels.h"
 #include "overlap_tile.h"
 #include "scratch.h"

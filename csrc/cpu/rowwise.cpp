@@ -9,9 +9,9 @@
 #include <numeric>
 #include <vector>
 
+#include "../error.h"
 #include "../fastloss.h"
 #include "abreast.h"
-#include "../error.h"
 #include "labels.h"
 #include "row_tile.h"
 #include "scratch.h"

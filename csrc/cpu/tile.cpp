@@ -2,8 +2,8 @@
 // per-ISA namespace: the linker would keep one copy for all, perhaps one this CPU cannot run.
 #include "tile.h"
 
-#include "../losses/elementwise.h"
 #include "../convert.h"
+#include "../losses/elementwise.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
