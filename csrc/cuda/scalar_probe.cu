@@ -28,15 +28,6 @@ int start(const void* x, const void* y, void* out, int64_t count, void* stream) 
                 static_cast<const T*>(y), static_cast<T*>(out), count);
 }
 
-#define FASTLOSS_SCALARS(UNARY, BINARY) \
-  UNARY(exp)                            \
-  UNARY(exp_flushed)                    \
-  UNARY(expm1)                          \
-  UNARY(log)                            \
-  UNARY(log1p)                          \
-  UNARY(tanh)                           \
-  UNARY(sigmoid)                        \
-  UNARY(softplus) UNARY(log_sigmoid) UNARY(abs) BINARY(pow) BINARY(atan2) BINARY(min) BINARY(max)
 #define FASTLOSS_UNARY(NAME)                                       \
   struct Probe_##NAME {                                            \
     template <class T>                                             \
@@ -51,7 +42,20 @@ int start(const void* x, const void* y, void* out, int64_t count, void* stream) 
       return NAME(x[i], y[i]);                                       \
     }                                                                \
   };
-FASTLOSS_SCALARS(FASTLOSS_UNARY, FASTLOSS_BINARY)
+FASTLOSS_UNARY(exp)
+FASTLOSS_UNARY(exp_flushed)
+FASTLOSS_UNARY(expm1)
+FASTLOSS_UNARY(log)
+FASTLOSS_UNARY(log1p)
+FASTLOSS_UNARY(tanh)
+FASTLOSS_UNARY(sigmoid)
+FASTLOSS_UNARY(softplus)
+FASTLOSS_UNARY(log_sigmoid)
+FASTLOSS_UNARY(abs)
+FASTLOSS_BINARY(pow)
+FASTLOSS_BINARY(atan2)
+FASTLOSS_BINARY(min)
+FASTLOSS_BINARY(max)
 #undef FASTLOSS_UNARY
 #undef FASTLOSS_BINARY
 
@@ -60,10 +64,15 @@ struct Entry {
   int (*start_float)(const void*, const void*, void*, int64_t, void*);
   int (*start_double)(const void*, const void*, void*, int64_t, void*);
 };
-#define FASTLOSS_ENTRY(NAME) {#NAME, start<float, Probe_##NAME>, start<double, Probe_##NAME>},
-const Entry kEntries[] = {FASTLOSS_SCALARS(FASTLOSS_ENTRY, FASTLOSS_ENTRY)};
+#define FASTLOSS_ENTRY(NAME) {#NAME, start<float, Probe_##NAME>, start<double, Probe_##NAME>}
+const Entry kEntries[] = {
+    FASTLOSS_ENTRY(exp),     FASTLOSS_ENTRY(exp_flushed), FASTLOSS_ENTRY(expm1),
+    FASTLOSS_ENTRY(log),     FASTLOSS_ENTRY(log1p),       FASTLOSS_ENTRY(tanh),
+    FASTLOSS_ENTRY(sigmoid), FASTLOSS_ENTRY(softplus),    FASTLOSS_ENTRY(log_sigmoid),
+    FASTLOSS_ENTRY(abs),     FASTLOSS_ENTRY(pow),         FASTLOSS_ENTRY(atan2),
+    FASTLOSS_ENTRY(min),     FASTLOSS_ENTRY(max),
+};
 #undef FASTLOSS_ENTRY
-#undef FASTLOSS_SCALARS
 
 }  // namespace
 }  // namespace FASTLOSS_ISA

@@ -3,9 +3,10 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
 #include "../../../csrc/error.h"
@@ -83,7 +84,7 @@ void require_together(int done) {
 
 void run_block() {
   /* What was in it is nobody's. */
-  std::memset(static_cast<void*>(shared.data()), 0xa5, shared.size() * sizeof(double));
+  std::fill(shared.begin(), shared.end(), std::nan(""));
   for (int i = 0; i < threads; ++i) prepare(&fibers[i]);
   int done = 0;
   while (done < threads) {

@@ -159,6 +159,7 @@ void check_vectors() {
   for (int offset = 0; offset < 16 / kSize + 1; ++offset)
     for (int end = 0; end <= kCount; ++end)
       for (int begin = 0; begin <= end; ++begin) {
+        if (offset + end == begin) continue;
         // The range alone is memory, for the sanitizer; the array begins `begin` elements before.
         std::vector<Bits> memory(offset + end - begin);
         for (Bits& x : memory) x = static_cast<Bits>(random_bits());
