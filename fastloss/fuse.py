@@ -22,6 +22,8 @@ __all__ = ["FusedFunction", "fuse"]
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
+_autograph = tf.__internal__.autograph
+_UNSPECIFIED = _autograph.control_status_ctx()
 _TENSORS = (np.ndarray, tf.Tensor, tf.Variable, keras.Variable)
 
 
@@ -165,8 +167,10 @@ class FusedFunction(Algebra, keras.losses.Loss):
         self.__doc__ = getattr(function, "__doc__", None)
         self._inputs = {k: x for k, x in self.parameters.items() if isinstance(x, _TENSORS)}
         constants = {k: x for k, x in self.parameters.items() if k not in self._inputs}
-        # AutoGraph converts what the user wrote, and nothing of what is around it.
-        self._traced = tf.function(partial(function, **constants), autograph=True)
+        # AutoGraph converts what the user wrote, and nothing of what is around it. As a
+        # `tf.function` of its own it would hand shapes to its gradient, for which XLA takes labels
+        # and predictions of unknown shape for constants, and compiles them into the program.
+        self._converted = _autograph.tf_convert(partial(function, **constants), _UNSPECIFIED)
         self._compiler = Compiler(self.name, max_shapes)
         self._programs: dict[_Call, ValueAndGradient] = {}
 
@@ -254,14 +258,14 @@ class FusedFunction(Algebra, keras.losses.Loss):
         return self._programs[call](*inputs)
 
     def _program(self, call: _Call) -> Callable[..., Tensor]:
-        dtype, traced, names = tf.as_dtype(call.dtype), self._traced, list(self._inputs)
+        dtype, names = tf.as_dtype(call.dtype), list(self._inputs)
 
         def program(y_true: Tensor, y_pred: Tensor, *others: Tensor) -> Tensor:
             rest = list(others)
             sample_weight = rest.pop(0) if call.weighted else None
             mask = rest.pop(0) if call.masked else None
             y_true, y_pred = same_rank(tf.cast(y_true, dtype), tf.cast(y_pred, dtype))
-            values = traced(y_true, y_pred, **dict(zip(names, rest, strict=True)))
+            values = self._converted(y_true, y_pred, **dict(zip(names, rest, strict=True)))
             weight = merged_weight(sample_weight, mask, call.reduction, dtype)
             return reduce(tf.cast(values, dtype), weight, call.reduction)
 

@@ -552,3 +552,18 @@ def test_a_graph_of_few_predictions_is_not_compiled(rows, monkeypatch):
     inputs = data((rows, 64))
     expected = keras_loss(charbonnier.function)(*inputs)
     assert_close(step(*inputs)[0], expected, 4e-6)
+
+
+def test_data_of_an_unknown_batch_are_no_constants_of_the_program():
+    """XLA makes constants of tensors whose shape is asked for across a call."""
+    loss = fl.fuse(charbonnier.function)
+    spec = tf.TensorSpec((None, COLUMNS))
+    step = tf.function(
+        lambda *x: value_and_gradients(loss, *x, sources=[x[1]]), input_signature=[spec] * 2
+    )
+    wanted = value_and_gradients(keras_loss(charbonnier.function), *data(), sources=None)
+    assert_same(step(*data()), [wanted[0], wanted[2]])
+    (program,) = loss._programs.values()
+    hlo = program._value_and_slope._fused.experimental_get_compiler_ir(*data())(stage="hlo")
+    entry = hlo[hlo.index("ENTRY") :]
+    assert entry.count(" parameter(") == 2
