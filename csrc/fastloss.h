@@ -291,7 +291,8 @@ FASTLOSS_API int fastloss_scalar(const char* function, const char* isa, int32_t 
 
 /* The bandwidth roof of a loss: copies `bytes` with the threads and the stores that the losses use.
  */
-FASTLOSS_API int fastloss_copy(int64_t bytes, const void* from, void* to);
+FASTLOSS_API int fastloss_copy(int64_t bytes, const void* from, void* to,
+                               fastloss_parallel_for parallel_for, void* parallel_context);
 
 /* The instruction set in use: "baseline", "avx2" or "avx512". */
 FASTLOSS_API const char* fastloss_isa(void);

@@ -137,7 +137,9 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
     if source.nbytes != target.nbytes:
         raise ValueError(f"source has {source.nbytes} bytes and target {target.nbytes}")
     _check(
-        library().fastloss_copy(ctypes.c_int64(target.nbytes), _pointer(source), _pointer(target))
+        library().fastloss_copy(
+            ctypes.c_int64(target.nbytes), _pointer(source), _pointer(target), None, None
+        )
     )
 
 

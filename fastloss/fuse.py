@@ -15,6 +15,7 @@ import tensorflow as tf
 from fastloss.losses.algebra import Algebra
 from fastloss.losses.inputs import Tensor, TensorLike, in_dtype, label, prediction, same_rank
 from fastloss.losses.reduction import merged_weight, reduce, replicas
+from fastloss.ops.row_blocks import RowLoss
 from fastloss.ops.value_and_gradient import ValueAndGradient
 from fastloss.ops.xla import Compiler
 
@@ -257,19 +258,28 @@ class FusedFunction(Algebra, keras.losses.Loss):
             self._programs[call] = ValueAndGradient(self._program(call), self._compiler)
         return self._programs[call](*inputs)
 
-    def _program(self, call: _Call) -> Callable[..., Tensor]:
-        dtype, names = tf.as_dtype(call.dtype), list(self._inputs)
+    def _program(self, call: _Call) -> RowLoss:
+        dtype = tf.as_dtype(call.dtype)
 
-        def program(y_true: Tensor, y_pred: Tensor, *others: Tensor) -> Tensor:
-            rest = list(others)
+        def prepare(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+            return same_rank(tf.cast(y_true, dtype), tf.cast(y_pred, dtype))
+
+        def total(values: Tensor, *weights: Tensor) -> Tensor:
+            rest = list(weights)
             sample_weight = rest.pop(0) if call.weighted else None
             mask = rest.pop(0) if call.masked else None
-            y_true, y_pred = same_rank(tf.cast(y_true, dtype), tf.cast(y_pred, dtype))
-            values = self._converted(y_true, y_pred, **dict(zip(names, rest, strict=True)))
             weight = merged_weight(sample_weight, mask, call.reduction, dtype)
-            return reduce(tf.cast(values, dtype), weight, call.reduction)
+            return reduce(values, weight, call.reduction)
 
-        return program
+        return RowLoss(
+            prepare,
+            self._converted,
+            total,
+            reduces=call.reduction not in (None, "none"),
+            weights=call.weighted + call.masked,
+            parameters=tuple(self._inputs),
+            dtype=dtype,
+        )
 
 
 def _check(function: Any, parameters: dict[str, Any]) -> None:

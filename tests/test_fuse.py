@@ -12,6 +12,7 @@ import tensorflow as tf
 from cases import assert_close
 
 import fastloss as fl
+from fastloss.ops import row_blocks
 from fastloss.ops import value_and_gradient as machinery
 from fastloss.ops.xla import Compiled
 
@@ -567,3 +568,77 @@ def test_data_of_an_unknown_batch_are_no_constants_of_the_program():
     hlo = program._value_and_slope._fused.experimental_get_compiler_ir(*data())(stage="hlo")
     entry = hlo[hlo.index("ENTRY") :]
     assert entry.count(" parameter(") == 2
+
+
+# Some rows at a time
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 4 rows, from 2 of them on."""
+    monkeypatch.setattr(row_blocks, "_BLOCK", 4 * COLUMNS)
+    monkeypatch.setattr(row_blocks, "_WORTH_BLOCKS", 2)
+
+
+def goes_by_blocks(loss):
+    (program,) = loss._programs.values()
+    return any(program._blocks._traced.values())
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("mode", ["eager", "graph", "unknown batch"])
+@pytest.mark.parametrize("rows", [8, 11])
+def test_blocks_of_rows(small_blocks, reduction, mode, rows):
+    loss = fl.fuse(charbonnier.function, reduction=reduction)
+    inputs = [*data((rows, COLUMNS)), tf.random.uniform([rows])]
+
+    def step(*inputs):
+        return value_and_gradients(loss, *inputs, sources=[inputs[1]])
+
+    if mode != "eager":
+        first = None if mode == "unknown batch" else rows
+        specs = [tf.TensorSpec([first, *x.shape[1:]]) for x in inputs]
+        step = tf.function(step, input_signature=specs)
+    wanted = value_and_gradients(
+        keras_loss(charbonnier.function, reduction=reduction), *inputs, sources=[inputs[1]]
+    )
+    assert_same(step(*inputs), wanted)
+    assert goes_by_blocks(loss)
+
+
+def test_blocks_of_integer_labels_parameters_and_half_types(small_blocks):
+    def shifted(y_true, y_pred, shift):
+        return tf.reduce_mean(tf.abs(y_true - y_pred + shift), axis=-1)
+
+    y_true = tf.random.uniform((9, COLUMNS), 0, 3, tf.int32)
+    y_pred = tf.cast(data((9, COLUMNS))[0], tf.bfloat16)
+    shift = tf.constant([0.1, 0.2, 0.3, 0.4, 0.5])
+    loss = fl.fuse(shifted).with_(shift=shift)
+    value, slope = value_and_gradients(loss, y_true, y_pred, sources=[y_pred])
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        wide = tf.cast(y_pred, tf.float32)
+        expected = tf.reduce_mean(shifted(tf.cast(y_true, tf.float32), wide, shift))
+    assert goes_by_blocks(loss)
+    assert slope.dtype == tf.bfloat16
+    assert_close(value, expected, 4e-6)
+    assert_close(slope, tape.gradient(expected, y_pred), 4e-3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y, p: tf.reduce_mean(tf.abs(y - p) - tf.reduce_mean(p, axis=0), axis=-1),
+        lambda y, p: tf.reduce_mean(tf.abs(y - p[::-1]), axis=-1),
+        lambda y, p: tf.reduce_sum(tf.abs(y - p), axis=-1) / tf.cast(tf.shape(p)[0], p.dtype),
+        lambda y, p: tf.abs(tf.reduce_mean(y, -1) - p[:, 0]) * tf.range(11.0),
+        lambda y, p: tf.reduce_mean((y - p) ** 2 * tf.ones((11, 1)), axis=-1),
+        lambda y, p: tf.reduce_mean(tf.abs(y - p)),
+    ],
+)
+def test_rows_that_depend_on_each_other_stay_together(small_blocks, function):
+    loss = fl.fuse(function)
+    inputs = data((11, COLUMNS))
+    wanted = value_and_gradients(keras_loss(function), *inputs, sources=[inputs[1]])
+    assert_same(value_and_gradients(loss, *inputs, sources=[inputs[1]]), wanted)
+    assert not goes_by_blocks(loss)

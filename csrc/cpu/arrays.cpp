@@ -73,13 +73,14 @@ int fastloss_accumulate(int32_t dtype, int64_t count, const void* part, void* to
   return 0;
 }
 
-int fastloss_copy(int64_t bytes, const void* from, void* to) {
+int fastloss_copy(int64_t bytes, const void* from, void* to, fastloss_parallel_for parallel_for,
+                  void* context) {
   using namespace fastloss;
   constexpr int64_t kBytes = kPiece * int64_t(sizeof(float));
   const auto copy = isa().f32.copy;
   if (bytes <= 0) return 0;
   const bool stream = bytes >= kStreamBytes;
-  parallel_pieces(nullptr, nullptr, ceil_div(bytes, kBytes), stream, [&](int64_t piece) {
+  parallel_pieces(parallel_for, context, ceil_div(bytes, kBytes), stream, [&](int64_t piece) {
     const int64_t begin = piece * kBytes, n = std::min(kBytes, bytes - begin);
     copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n, stream);
   });

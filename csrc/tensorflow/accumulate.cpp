@@ -2,6 +2,7 @@
 
 #include "loss_op.h"
 #include "register.h"
+#include "rows.h"
 
 namespace fastloss {
 namespace {
@@ -14,14 +15,7 @@ class Accumulate {
     Tensor total = run.input(0);
     const Tensor part = run.input(1), begin = run.input(2);
     const Dims dims = dims_of(total.get()), added = dims_of(part.get());
-    if (dims.empty() || added.size() != dims.size() || !dims_of(begin.get()).empty() ||
-        !std::equal(dims.begin() + 1, dims.end(), added.begin() + 1))
-      throw invalid("part has shape " + text_of(added) + " and total has shape " + text_of(dims) +
-                    "; expected rows of the same shape, and a scalar for the first of them");
-    const int64_t first = *static_cast<const int64_t*>(TF_TensorData(begin.get()));
-    if (first < 0 || first + added[0] > dims[0])
-      throw invalid("part has " + std::to_string(added[0]) + " rows from row " +
-                    std::to_string(first) + " on, but total has " + std::to_string(dims[0]));
+    const int64_t first = first_row(added, dims, begin);
     const TF_DataType dtype = TF_TensorType(part.get());
     const TF_DataType wide = TF_TensorType(total.get());
     const void* const from = TF_TensorData(total.get());

@@ -2,6 +2,7 @@
 // form from 2.16 on, so that one library serves every release and none is needed to build it.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

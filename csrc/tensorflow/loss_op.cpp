@@ -151,6 +151,11 @@ Op& Op::attribute(const char* spec) {
   return *this;
 }
 
+Op& Op::stateful() {
+  TF_OpDefinitionBuilderSetIsStateful(builder, true);
+  return *this;
+}
+
 void Op::define(TF_ShapeFunction shape) {
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, shape);
   const Status status(TF_NewStatus());

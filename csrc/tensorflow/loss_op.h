@@ -178,6 +178,8 @@ struct Op {
   Op& input(const char* spec);
   Op& output(const char* spec);
   Op& attribute(const char* spec);
+  // Not to be merged with another op of the same inputs.
+  Op& stateful();
   void define(TF_ShapeFunction shape);
 };
 

@@ -16,6 +16,7 @@ struct Registration {
       fastloss::register_columns();
       fastloss::register_elementwise();
       fastloss::register_overlap();
+      fastloss::register_place();
       fastloss::register_rowwise();
       fastloss::register_scale();
     } catch (const std::exception& error) {

@@ -7,6 +7,7 @@ void register_boxes();
 void register_columns();
 void register_elementwise();
 void register_overlap();
+void register_place();
 void register_rowwise();
 void register_scale();
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fastloss.ops.context import is_compiled_by_xla, is_recorded
 from fastloss.ops.library import ops, runs_reference
+from fastloss.ops.row_blocks import RowBlocks, RowLoss
 from fastloss.ops.xla import Compiled, Compiler
 
 _PREDICTION = 1
@@ -17,18 +18,19 @@ _WORTH_COMPILING = 1 << 15
 
 
 class ValueAndGradient:
-    """Evaluates a function `(y_true, y_pred, *others)` with gradients of everything.
+    """Evaluates a loss `(y_true, y_pred, *others)` with gradients of everything.
 
     Where y_pred is being differentiated and the value is a scalar, the forward call computes the
     gradient of y_pred too. All other gradients are compiled calls of their own, made when they are
     asked for, and can be differentiated again.
     """
 
-    def __init__(self, function: Callable[..., tf.Tensor], compiler: Compiler) -> None:
-        self._function = function
+    def __init__(self, loss: RowLoss, compiler: Compiler) -> None:
+        self._function = function = loss.program
         self._compiler = compiler
         self._value = Compiled(function, compiler)
         self._value_and_slope = Compiled(self._with_slope, compiler)
+        self._blocks = RowBlocks(loss, compiler)
         self._gradients: dict[tuple[Any, ...], Compiled] = {}
 
     def __call__(self, *inputs: tf.Tensor) -> tf.Tensor:
@@ -47,7 +49,7 @@ class ValueAndGradient:
 
         def evaluate(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
             if at_once:
-                value, slope = self._value_and_slope.not_recorded(*inputs)
+                value, slope = self._at_once(inputs)
             else:
                 value, slope = self._value.not_recorded(*inputs), None
 
@@ -57,6 +59,18 @@ class ValueAndGradient:
             return value, gradient
 
         return tf.custom_gradient(evaluate)(*inputs)
+
+    def _at_once(self, inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        def whole() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._value_and_slope.not_recorded(*inputs)
+
+        blocks = self._blocks.find(inputs)
+        if not blocks:
+            return whole()
+        pays = blocks.pays(inputs)
+        if isinstance(pays, bool):
+            return blocks(*inputs) if pays else whole()
+        return tf.cond(pays, lambda: blocks(*inputs), whole)
 
     def _with_slope(self, *inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         y_pred = inputs[_PREDICTION]

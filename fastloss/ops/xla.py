@@ -118,18 +118,7 @@ class Compiled:
 
     def not_recorded(self, *inputs: tf.Tensor) -> Any:
         """The same without a gradient, for which a tape would keep all intermediate results."""
-
-        def call(function: Any) -> Any:
-            # Traced before, since a tape inside the function is to record.
-            concrete = function.get_concrete_function(*inputs)
-            with not_recorded():
-                results = concrete(*inputs)
-            # By this `tf.custom_gradient` learns that they are read.
-            for variable in concrete.trainable_variables:
-                variable.read_value()
-            return results
-
-        return self._call(call, inputs)
+        return self._call(lambda function: not_recorded_call(function, inputs), inputs)
 
     def _call(self, call: Function, inputs: Sequence[tf.Tensor]) -> Any:
         if self._supported is None:
@@ -143,6 +132,18 @@ class Compiled:
             lambda: call(self._fused),
             lambda: call(self._plain),
         )
+
+
+def not_recorded_call(function: Any, inputs: Sequence[tf.Tensor]) -> Any:
+    """Calls a `tf.function` so that no tape around it records what it does."""
+    # Traced before, since a tape inside the function is to record.
+    concrete = function.get_concrete_function(*inputs)
+    with not_recorded():
+        results = concrete(*inputs)
+    # By this `tf.custom_gradient` learns that they are read.
+    for variable in concrete.trainable_variables:
+        variable.read_value()
+    return results
 
 
 def _reason(message: str) -> str:
