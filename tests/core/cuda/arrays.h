@@ -21,7 +21,7 @@ using fastloss::cuda::Turns;
 int failures = 0, checks = 0;
 std::string context;
 
-void check(bool holds, const char* what) {
+inline void check(bool holds, const char* what) {
   ++checks;
   if (holds) return;
   if (++failures < 40)
@@ -30,7 +30,7 @@ void check(bool holds, const char* what) {
 }
 
 uint32_t state = 1;
-double uniform() {
+inline double uniform() {
   state = state * 1664525u + 1013904223u;
   return (state >> 8) / 16777216.0;
 }
@@ -53,6 +53,7 @@ class Array {
   void* data() { return data_; }
   int64_t bytes() const { return count_ * size_; }
   int64_t count() const { return count_; }
+  int32_t dtype() const { return dtype_; }
   bool operator==(const Array& other) const {
     return bytes() == other.bytes() && !std::memcmp(data_, other.data_, size_t(bytes()));
   }
@@ -126,7 +127,7 @@ class Array {
   char* data_;
 };
 
-double tolerance_of(int32_t dtype) {
+inline double tolerance_of(int32_t dtype) {
   switch (dtype) {
     case FASTLOSS_FLOAT64:
       return 1e-12;
@@ -139,12 +140,12 @@ double tolerance_of(int32_t dtype) {
   }
 }
 
-bool close(double x, double y, double tolerance) {
+inline bool close(double x, double y, double tolerance) {
   if (x != x || y != y) return (x != x) == (y != y);
   return x == y || std::fabs(x - y) <= tolerance * (1e-3 + std::fabs(y));
 }
 
-bool close(const Array& x, const Array& y, double tolerance) {
+inline bool close(const Array& x, const Array& y, double tolerance) {
   for (int64_t i = 0; i < x.count(); ++i)
     if (!close(x.at(i), y.at(i), tolerance)) return false;
   return true;
