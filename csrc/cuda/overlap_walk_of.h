@@ -240,12 +240,12 @@ __device__ __forceinline__ void load_slopes(const Tile& tile, double outside) {
 }
 
 // Enough blocks share a multiprocessor to keep it busy, few enough to keep registers from spilling.
-constexpr int blocks_of(int size, Meets meets) {
-  return size == 8 ? 1 : meets == Meets::elements ? 2 : 3;
+constexpr int blocks_of(int size, Meets meets, bool wide) {
+  return size == 8 ? 1 : meets == Meets::elements || wide ? 2 : 3;
 }
 
 template <int kSize, bool kGradient, Meets kMeets, bool kWide>
-__global__ void __launch_bounds__(kThreads, blocks_of(kSize, kMeets)) overlap_walk(
+__global__ void __launch_bounds__(kThreads, blocks_of(kSize, kMeets, kWide)) overlap_walk(
     const __grid_constant__ OverlapWalk<typename Predictions<kSize>::T> walk,
     const __grid_constant__ Companions<typename Predictions<kSize>::T, kMeets> companions) {
   using Tile = OverlapTile<kSize, kMeets, kWide>;

@@ -161,21 +161,28 @@ void check_options() {
 
 // Pieces of several tiles, which many images make.
 void check_pieces() {
-  context = "pieces";
-  for (const bool sparse : {false, true})
-    for (const Shape& shape : {Shape{2049, 9, 129, 1}, Shape{300, 17, 257, 1}}) {
-      const int32_t dtype = sparse ? FASTLOSS_FLOAT32 : FASTLOSS_FLOAT64;
-      fastloss_overlap call = call_of(0, shape, sparse ? FASTLOSS_INT16 : FASTLOSS_UINT8, dtype);
-      call.activation = FASTLOSS_SOFTMAX;
-      call.per_outer = 1, call.sparse = sparse;
-      const fastloss::cuda::OverlapLayout layout(call, sparse ? 4 : 8);
-      check(layout.tiles_of_piece > 1 || sparse, "a piece has several tiles");
-      Array y_true(call.y_true_dtype, sparse ? shape.positions() : shape.elements());
-      Array y_pred(dtype, shape.elements());
-      fill_labels(&y_true, call), y_pred.fill(false);
-      call.y_true = y_true.data(), call.y_pred = y_pred.data();
-      compare(call, shape, 0);
-    }
+  for (const bool sparse : {false, true}) {
+    context = sparse ? "pieces of wide tiles" : "pieces";
+    const Shape shape = sparse ? Shape{260, 17, 257, 1} : Shape{2049, 9, 129, 1};
+    const int32_t dtype = sparse ? FASTLOSS_FLOAT32 : FASTLOSS_FLOAT64;
+    fastloss_overlap call = call_of(0, shape, sparse ? FASTLOSS_INT16 : FASTLOSS_UINT8, dtype);
+    call.activation = FASTLOSS_SOFTMAX;
+    call.per_outer = 1, call.sparse = sparse;
+    check(fastloss::cuda::OverlapLayout(call, sparse ? 4 : 8).tiles_of_piece > 1, "several tiles");
+    Array y_true(call.y_true_dtype, sparse ? shape.positions() : shape.elements());
+    Array y_pred(dtype, shape.elements());
+    fill_labels(&y_true, call), y_pred.fill(false);
+    call.y_true = y_true.data(), call.y_pred = y_pred.data();
+    Array loss(dtype, 1), gradient(dtype, shape.elements());
+    Array expected(dtype, 1), expected_gradient(dtype, shape.elements());
+    Array scratch(FASTLOSS_FLOAT64, fastloss_cuda_overlap_scratch(&call) / 8);
+    check(!kOverlap.forward(&call, loss.data(), nullptr, gradient.data(), scratch.data()),
+          "forward");
+    check(!kOverlap.cpu_forward(&call, expected.data(), nullptr, expected_gradient.data()),
+          "on the CPU");
+    check(near(loss, expected, 2e-5), "the loss");
+    check(near(gradient, expected_gradient, 2e-5), "the gradient");
+  }
 }
 
 // What shared memory is asked for is there, and every position is in one tile of one piece.
