@@ -12,15 +12,13 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-constexpr int kWarps = kThreads / kWarp;
-
 // (positions, classes) of each image, or where classes do not matter, elements of one class.
 struct OverlapLayout {
   // A thread adds up one class of a tile, so that more than these go through memory.
   static constexpr int64_t kMostClasses = kThreads;
   static constexpr int kMostBits = 11, kFewestBits = 3;
-  // Blocks of so much share a multiprocessor by eight; what one may have at all.
-  static constexpr int64_t kGoodBytes = 24 << 10, kMostBytes = 48 << 10;
+  // Several blocks of so much share a multiprocessor; what one may have beside kernels' own little.
+  static constexpr int64_t kGoodBytes = 24 << 10, kMostBytes = 47 << 10;
   static constexpr int64_t kPiecesOfAll = 4096, kWideBlocks = 512;
 
   int64_t images = 1, positions = 0, classes = 1;
@@ -64,7 +62,8 @@ struct OverlapLayout {
   FASTLOSS_INLINE int64_t inner() const { return by_inner.divisor(); }
   // Numbers of a tile, of predictions or of labels.
   FASTLOSS_INLINE int64_t room() const { return positions_of_tile() * stride; }
-  FASTLOSS_INLINE int64_t sums_of_slot() const { return groups() > kWarps ? groups() : kWarps; }
+  // One for each position that is looked at at once, or for each warp.
+  FASTLOSS_INLINE int64_t sums_of_slot() const { return groups(); }
 
   // Of shared memory: sums of companions, what wide tiles have elsewhere, a factor and a mark for
   // each position. At the end the sums of all threads lie there instead.

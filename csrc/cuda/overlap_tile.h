@@ -22,7 +22,7 @@ struct OverlapTile {
 
   const OverlapWalk<T>& walk;
   const OverlapLayout& layout;
-  double* sums;                        // of companions, (slots, groups or warps)
+  double* sums;                        // of companions, (slots, positions or warps)
   T *rows, *labels;                    // (positions, stride); labels are dense ones
   T *by_intersection, *by_prediction;  // (classes,)
   T* factors;                          // of positions: of the row, to make shares of exponentials
@@ -64,16 +64,15 @@ struct OverlapTile {
     count = static_cast<int>(left < layout.positions_of_tile() ? left : layout.positions_of_tile());
   }
 
-  // Calls visit(vector, place, class) for the elements of the tile in vectors of neighbours in
-  // memory, kVectors at a time: `first` are their elements, of which [begin, end) count.
-  // after(...) says how to go from one element of a vector to the next.
+  // kVectors vectors of neighbours in memory: of their elements, from `first` on, those in
+  // [begin, end) count.
   struct Vectors {
     int64_t first[kVectors], begin, end;
     Place place[kVectors];  // of the first that counts
     int column[kVectors];   // its class
   };
 
-  // Calls body(vectors, width) where the classes of a position are neighbours.
+  // Calls body(vectors) where the classes of a position are neighbours.
   template <class Body>
   __device__ __forceinline__ void each_along(const Body& body) const {
     Vectors at;

@@ -48,15 +48,21 @@ void check_calls() {
                                  FASTLOSS_BFLOAT16};
   const int32_t labels[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_BFLOAT16, FASTLOSS_UINT8,
                             FASTLOSS_INT32,   FASTLOSS_BOOL,    FASTLOSS_INT64};
+  // Fibers are slow under the address sanitizer.
+#ifdef __SANITIZE_ADDRESS__
+  constexpr size_t kStep = 5;
+#else
+  constexpr size_t kStep = 1;
+#endif
   size_t turn = 0;
   for (const Shape& shape : shapes)
     for (const int32_t prediction : predictions)
       for (const int count : {1, 3, 5, FASTLOSS_CUDA_MAX_TERMS}) {
+        if (++turn % kStep) continue;
         if (count > 5 && shape.rows * shape.pred_columns > 4000) continue;
         const int32_t label = labels[turn % 7];
-        const int offset = int(turn % 5);
+        const int offset = int(turn / kStep % 5);
         const std::vector<fastloss_task> tasks = tasks_of(shape, count, turn);
-        ++turn;
         context = "y_true " + std::to_string(label) + ", y_pred " + std::to_string(prediction) +
                   ", (" + std::to_string(shape.rows) + ", " + std::to_string(shape.true_columns) +
                   " and " + std::to_string(shape.pred_columns) + "), " + std::to_string(count) +
