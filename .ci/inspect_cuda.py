@@ -96,11 +96,13 @@ def plain(kernels: list[str]) -> dict[str, str]:
 
 
 def writes_gradient(name: str) -> bool:
-    return bool(re.match(r"one_loss<.*, true>$|scale_by", name))
+    pattern = r"one_loss<.*, true>$|scale_by|box_losses<[48]|column_losses<|overlap_walk<\d, true"
+    return bool(re.match(pattern, name))
 
 
 def walks(name: str) -> bool:
-    return name.startswith(("one_loss<", "scale_by<", "any_losses<", "row_losses<"))
+    kernels = ("one_loss<", "scale_by<", "any_losses<", "row_losses<")
+    return name.startswith((*kernels, "box_losses<", "column_losses<", "overlap_walk<"))
 
 
 def faults_of(name: str, usage: dict[str, int], count: collections.Counter[str]) -> list[str]:
@@ -114,17 +116,25 @@ def faults_of(name: str, usage: dict[str, int], count: collections.Counter[str])
     return faults
 
 
+DTYPES = {"2": "half", "4": "float32", "8": "float64"}
+
+
 def family(name: str) -> tuple[str, str]:
     """A row and a column of the table: the loss, and what of it is computed in which size."""
+    match = re.match(r"overlap_walk<(\d), (\w+), \(Meets\)(\d), (\w+)>$", name)
+    if match:
+        size, slope, meets, wide = match.groups()
+        met = ("shares", "elements", "classes", "rows")[int(meets)]
+        what = "gradient" if slope == "true" else "sum"
+        return f"overlap: {met}{', wide' * (wide == 'true')}", f"{DTYPES[size]} {what}"
     match = re.match(r"one_loss<(\w+)<\w+((?:, (?:true|false))*)>, (\d), (\w+), (\w+)>$", name)
     if not match:
         return name, ""
     loss, flags, size, value, slope = match.groups()
     if flags.startswith(", true"):
         loss += " (gamma 2)"
-    dtype = {"2": "half", "4": "float32", "8": "float64"}[size]
     what = "sum" if slope == "false" else "gradient" if value == "false" else "both"
-    return loss, f"{dtype} {what}"
+    return loss, f"{DTYPES[size]} {what}"
 
 
 def table(names: dict[str, str], usage: dict[str, dict[str, int]]) -> None:
@@ -133,16 +143,18 @@ def table(names: dict[str, str], usage: dict[str, dict[str, int]]) -> None:
     for kernel, name in names.items():
         loss, column = family(name)
         cells[loss][column] = usage[kernel]["REG"]
-    columns = [
-        f"{d} {w}" for d in ("half", "float32", "float64") for w in ("sum", "both", "gradient")
-    ]
-    print("| loss | " + " | ".join(columns) + " |")
-    print("|---|" + "---|" * len(columns))
-    for loss in sorted(cells):
-        if "" not in cells[loss]:
+    for kind, whats in (("loss", ("sum", "both", "gradient")), ("overlap", ("sum", "gradient"))):
+        columns = [f"{dtype} {what}" for dtype in DTYPES.values() for what in whats]
+        print(f"| {kind} | " + " | ".join(columns) + " |")
+        print("|---|" + "---|" * len(columns))
+        for loss in sorted(cells):
+            if "" in cells[loss] or loss.startswith("overlap: ") != (kind == "overlap"):
+                continue
             row = " | ".join(str(cells[loss][column]) for column in columns)
-            print(f"| `{loss}` | {row} |".replace(" (gamma 2)`", "`, gamma 2"))
-    print("\n| kernel | registers |\n|---|---|")
+            name = f"`{loss}`".replace(" (gamma 2)`", "`, gamma 2")
+            print(f"| {loss.removeprefix('overlap: ') if kind == 'overlap' else name} | {row} |")
+        print()
+    print("| kernel | registers |\n|---|---|")
     for loss in sorted(cells):
         if "" in cells[loss] and not re.match(r"apply<", loss):
             print(f"| `{loss}` | {cells[loss]['']} |")

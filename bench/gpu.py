@@ -25,6 +25,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gpu"))
 
+import gpu_overlap
 from formulas import SUBJECTS
 from library import MEAN, Library, Term, build
 
@@ -178,8 +179,12 @@ def jax_ms(case: Case, sets: list[Inputs], gradient: bool) -> float | None:
 
 
 def contenders(
-    library: Library, case: Case, sets: list[Inputs], gradient: bool
+    library: Library, case: Any, sets: list[Any], gradient: bool
 ) -> Iterator[tuple[str, float]]:
+    if isinstance(case, gpu_overlap.RegionCase):
+        for name, call in gpu_overlap.contenders(library, case, sets, gradient):
+            yield name, median_ms(call)
+        return
     yield "fastloss", median_ms(of_fastloss(library, case, sets, gradient))
     yield "torch eager", median_ms(of_torch(case, sets, gradient, False))
     yield "torch.compile", median_ms(of_torch(case, sets, gradient, True))
@@ -224,11 +229,12 @@ def main() -> None:
     with arguments.output.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow((*header, "device"))
-        for case in CASES:
+        for case in (*CASES, *gpu_overlap.CASES):
             if arguments.elements and case.elements != arguments.elements:
                 continue
             one = case.bytes(False)
-            sets = inputs_of(case, max(2, -(-3 * properties.L2_cache_size // one)))
+            make = gpu_overlap.inputs_of if case in gpu_overlap.CASES else inputs_of
+            sets = make(case, max(2, -(-3 * properties.L2_cache_size // one)))
             for gradient in (False, True):
                 for contender, ms in contenders(library, case, sets, gradient):
                     rate = case.bytes(gradient) / ms

@@ -32,6 +32,31 @@ FASTLOSS_API int fastloss_cuda_elementwise_backward(const fastloss_elementwise* 
                                                     const void* upstream, void* gradient,
                                                     void* scratch, void* stream);
 
+/* As fastloss_overlap_forward and _backward, but for a label out of range, which makes NaN of the
+ * losses and gradients of its outer (of all without per_outer). class_weight is a device pointer,
+ * companions are in host memory, and up to FASTLOSS_CUDA_MAX_TERMS. */
+FASTLOSS_API int64_t fastloss_cuda_overlap_scratch(const fastloss_overlap* call);
+FASTLOSS_API int fastloss_cuda_overlap_forward(const fastloss_overlap* call, void* loss,
+                                               void* term_values, void* gradient, void* scratch,
+                                               void* stream);
+FASTLOSS_API int fastloss_cuda_overlap_backward(const fastloss_overlap* call, const void* upstream,
+                                                void* gradient, void* scratch, void* stream);
+
+/* As fastloss_boxes_forward and _backward. */
+FASTLOSS_API int64_t fastloss_cuda_boxes_scratch(const fastloss_boxes* call);
+FASTLOSS_API int fastloss_cuda_boxes_forward(const fastloss_boxes* call, void* loss, void* gradient,
+                                             void* scratch, void* stream);
+FASTLOSS_API int fastloss_cuda_boxes_backward(const fastloss_boxes* call, const void* upstream,
+                                              void* gradient, void* scratch, void* stream);
+
+/* As fastloss_columns_forward and _backward, of up to FASTLOSS_CUDA_MAX_TERMS tasks. */
+FASTLOSS_API int64_t fastloss_cuda_columns_scratch(const fastloss_columns* call);
+FASTLOSS_API int fastloss_cuda_columns_forward(const fastloss_columns* call, void* loss,
+                                               void* task_values, void* gradient, void* scratch,
+                                               void* stream);
+FASTLOSS_API int fastloss_cuda_columns_backward(const fastloss_columns* call, const void* upstream,
+                                                void* gradient, void* scratch, void* stream);
+
 /* scaled = gradient * upstream[0]; in place, an upstream of 1 leaves the gradient unread. */
 FASTLOSS_API int fastloss_cuda_scale(int32_t dtype, int64_t count, const void* gradient,
                                      const void* upstream, void* scaled, void* stream);

@@ -6,8 +6,6 @@
 
 namespace fastloss {
 
-constexpr int64_t kBoxSize = 4;
-
 // Of each pair the loss, and its gradient times `scale`; `gradient` may be null.
 template <class T>
 using BoxLoop = void (*)(const double* parameters, const T* label, const T* prediction,

@@ -1,20 +1,14 @@
 // The driver of the boxes: one walk over labels and predictions, kRowLanes boxes abreast, in fixed
 // pieces that depend on the number of boxes alone.
-#include "../losses/boxes.h"
-
 #include <vector>
 
-#include "../error.h"
-#include "../fastloss.h"
+#include "../boxes_call.h"
 #include "box_tile.h"
 #include "tile.h"
 #include "walk.h"
 
 namespace fastloss {
 namespace {
-
-#define FASTLOSS_ENTRY(NAME, ...) {#NAME, #__VA_ARGS__},
-constexpr LossEntry kLosses[] = {FASTLOSS_BOX_LOSSES(FASTLOSS_ENTRY)};
 
 constexpr int64_t kW = kRowLanes, kBlock = kBoxSize * kW;
 constexpr int64_t kBoxesPerPiece = kPiece / kBoxSize;
@@ -142,38 +136,12 @@ class Walk {
   bool stream_ = false;
 };
 
-int check(const fastloss_boxes& call) {
-  const LossEntry* loss = find_loss(kLosses, call.loss);
-  if (!loss)
-    return fail("loss '%s' is unknown; the losses between boxes are: %s", call.loss,
-                fastloss_box_losses());
-  if (call.parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-                loss->parameters, call.parameter_count);
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
-  if (call.boxes < 0 || call.replicas < 1)
-    return fail("boxes %lld must not be negative and replicas %d must be positive",
-                static_cast<long long>(call.boxes), call.replicas);
-  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is unknown", call.reduction);
-  if (call.box_format != FASTLOSS_CORNERS && call.box_format != FASTLOSS_CENTRE)
-    return fail("box format code %d is unknown", call.box_format);
-  return 0;
-}
-
 }  // namespace
 }  // namespace fastloss
 
 int fastloss_boxes_forward(const fastloss_boxes* call, void* loss, void* gradient) {
   using namespace fastloss;
-  if (check(*call)) return -1;
-  if (gradient && call->reduction == FASTLOSS_NONE)
-    return fail("a loss per box has no gradient of its own: call fastloss_boxes_backward");
+  if (check_boxes_forward(*call, gradient)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     Walk<double>(*call).forward(static_cast<double*>(loss), gradient);
   else
@@ -183,7 +151,7 @@ int fastloss_boxes_forward(const fastloss_boxes* call, void* loss, void* gradien
 
 int fastloss_boxes_backward(const fastloss_boxes* call, const void* upstream, void* gradient) {
   using namespace fastloss;
-  if (check(*call)) return -1;
+  if (check_boxes_backward(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
   else
@@ -192,6 +160,6 @@ int fastloss_boxes_backward(const fastloss_boxes* call, const void* upstream, vo
 }
 
 const char* fastloss_box_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kLosses);
+  static const std::string names = fastloss::names_of(fastloss::kBoxLosses);
   return names.c_str();
 }

@@ -2,14 +2,12 @@
 // groups of a plain tensor lie in memory order, where the classes repeat with a period; a softmax
 // or integer labels want the classes of a position together, so those positions go kRowLanes
 // abreast.
-#include "../losses/overlap.h"
-
 #include <atomic>
 #include <numeric>
 #include <vector>
 
 #include "../error.h"
-#include "../fastloss.h"
+#include "../overlap_call.h"
 #include "abreast.h"
 #include "labels.h"
 #include "overlap_tile.h"
@@ -88,7 +86,7 @@ class Walk {
         row_ops_(row_ops<T>()),
         overlap_ops_(overlap_ops<T>()),
         images_(call.per_outer ? call.outer : 1),
-        layout_(layout_of(call, loss)),
+        layout_(layout_of(call)),
         abreast_(call.classes, call.inner),
         label_(call.y_true, call.y_true_dtype),
         prediction_(call.y_pred, call.y_pred_dtype) {
@@ -127,19 +125,15 @@ class Walk {
 
   // ---- How the tensor is cut.
 
-  static bool by_class(const fastloss_overlap& call, const Loss& loss) {
-    return call.per_class || call.class_weight || call.skips_first || loss.together;
-  }
-
-  static Layout layout_of(const fastloss_overlap& call, const Loss& loss) {
+  static Layout layout_of(const fastloss_overlap& call) {
     Layout l = {};
-    l.abreast = call.activation == FASTLOSS_SOFTMAX || call.sparse || call.ignores;
+    l.abreast = by_position(call);
     const int64_t outer = call.per_outer ? call.outer : 1;
     const int64_t positions = call.outer * call.above * call.inner;
     if (l.abreast) {
       l.segments = outer, l.rows = positions / std::max<int64_t>(1, outer);
       l.columns = call.classes;
-    } else if (!by_class(call, loss)) {
+    } else if (!by_class(call)) {
       l.segments = outer;
       l.rows = positions * call.classes / std::max<int64_t>(1, outer);
       l.columns = 1;
@@ -702,99 +696,28 @@ class Walk {
   std::atomic<int64_t> bad_row_{kNoRow};
 };
 
-// What a companion must be to ride along; fails with a sentence where it is not.
-bool rides_along(const fastloss_overlap& call, const fastloss_term& term) {
-  const bool rows = call.activation == FASTLOSS_SOFTMAX;
-  const LossEntry* const entry = rows ? find_rowwise(term.loss) : find_elementwise(term.loss);
-  if (entry && entry->parameter_count() != term.parameter_count) {
-    fail("loss '%s' takes %d parameters (%s), not %d", term.loss, entry->parameter_count(),
-         entry->parameters, term.parameter_count);
-    return false;
-  }
-  if (rows) {
-    const RowLoops<float> loops =
-        entry ? row_ops<float>().find(term.loss, term.parameters) : RowLoops<float>{};
-    const bool fits = entry && loops.prediction == Row::logits && loops.label != Row::logits &&
-                      fastloss_rowwise_sparse(term.loss) == call.sparse &&
-                      (call.sparse ? loops.sparse.pick != nullptr : loops.dense.collect != nullptr);
-    if (fits) return true;
-    fail(
-        "loss '%s' cannot share a walk with '%s': after a softmax, expected a rowwise loss from "
-        "logits with %s labels",
-        term.loss, call.loss, call.sparse ? "class" : "dense");
-    return false;
-  }
-  if (entry && !call.sparse && !call.ignores && fastloss_elementwise_in_place(term.loss))
-    return true;
-  fail(
-      "loss '%s' cannot share a walk with '%s': expected an elementwise loss that takes its labels "
-      "as they are, and dense labels without ignore_class",
-      term.loss, call.loss);
-  return false;
-}
-
-const Loss* check(const fastloss_overlap& call) {
-  const Loss* loss = find_loss(kLosses, call.loss);
-  if (!loss) {
-    fail("loss '%s' is unknown; the overlap losses are: %s", call.loss, fastloss_overlap_losses());
-  } else if (call.parameter_count != loss->parameter_count()) {
-    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-         loss->parameters, call.parameter_count);
-  } else if (!dtype_size(call.y_true_dtype)) {
-    fail("y_true has dtype code %d; expected a boolean, an integer or a float", call.y_true_dtype);
-  } else if (!is_prediction_dtype(call.y_pred_dtype)) {
-    fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-         call.y_pred_dtype);
-  } else if (call.outer < 0 || call.above < 0 || call.classes < 0 || call.inner < 0 ||
-             call.replicas < 1) {
-    fail(
-        "outer %lld, above %lld, classes %lld and inner %lld must not be negative and replicas %d "
-        "must be positive",
-        static_cast<long long>(call.outer), static_cast<long long>(call.above),
-        static_cast<long long>(call.classes), static_cast<long long>(call.inner), call.replicas);
-  } else if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
-    fail("reduction code %d is unknown", call.reduction);
-  } else if (call.activation < FASTLOSS_IDENTITY || call.activation > FASTLOSS_SOFTMAX) {
-    fail("activation code %d is unknown", call.activation);
-  } else if (loss->together && call.per_class) {
-    fail("loss '%s' is of all classes together; per_class must be 0", call.loss);
-  } else if (call.class_weight && !call.per_class && !loss->together) {
-    fail("class_weight needs a loss for each class; expected per_class to be 1");
-  } else if (call.companion_count && (call.weight || call.reduction == FASTLOSS_NONE ||
-                                      call.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)) {
-    fail("companions have no weights; expected the reduction to a plain sum or mean");
-  } else {
-    for (int32_t i = 0; i < call.companion_count; ++i)
-      if (!rides_along(call, call.companions[i])) return nullptr;
-    return loss;
-  }
-  return nullptr;
-}
-
 }  // namespace
 }  // namespace fastloss
 
 int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* term_values,
                              void* gradient) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
-  if (gradient && call->reduction == FASTLOSS_NONE)
-    return fail("a loss per group has no gradient of its own: call fastloss_overlap_backward");
+  if (check_overlap_forward(*call, gradient)) return -1;
+  const Loss& entry = *find_loss(kLosses, call->loss);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    return Walk<double>(*call, *entry)
+    return Walk<double>(*call, entry)
         .forward(static_cast<double*>(loss), static_cast<double*>(term_values), gradient);
-  return Walk<float>(*call, *entry)
+  return Walk<float>(*call, entry)
       .forward(static_cast<float*>(loss), static_cast<float*>(term_values), gradient);
 }
 
 int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream, void* gradient) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
+  if (check_overlap_backward(*call)) return -1;
+  const Loss& entry = *find_loss(kLosses, call->loss);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    return Walk<double>(*call, *entry).backward(static_cast<const double*>(upstream), gradient);
-  return Walk<float>(*call, *entry).backward(static_cast<const float*>(upstream), gradient);
+    return Walk<double>(*call, entry).backward(static_cast<const double*>(upstream), gradient);
+  return Walk<float>(*call, entry).backward(static_cast<const float*>(upstream), gradient);
 }
 
 const char* fastloss_overlap_losses(void) {

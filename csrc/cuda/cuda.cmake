@@ -49,14 +49,24 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 add_library(fastloss_cuda SHARED
   csrc/cuda/any_losses.cu
   csrc/cuda/arrays.cu
+  csrc/cuda/boxes.cu
+  csrc/cuda/columns.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/library.cpp
   csrc/cuda/one_loss_double.cu
   csrc/cuda/one_loss_float.cu
   csrc/cuda/one_loss_half.cu
+  csrc/cuda/overlap.cu
+  csrc/cuda/overlap_groups.cu
+  csrc/cuda/overlap_walk_double.cu
+  csrc/cuda/overlap_walk_float.cu
+  csrc/cuda/overlap_walk_half.cu
   csrc/cuda/scalar_probe.cu
   csrc/cuda/summary.cu
-  csrc/elementwise_call.cpp)
+  csrc/boxes_call.cpp
+  csrc/columns_call.cpp
+  csrc/elementwise_call.cpp
+  csrc/overlap_call.cpp)
 target_compile_definitions(fastloss_cuda
   PRIVATE FASTLOSS_ISA=cuda FASTLOSS_VERSION="${PROJECT_VERSION}")
 target_compile_options(fastloss_cuda PRIVATE

@@ -19,6 +19,12 @@ __device__ __forceinline__ T from_lane_above(T x, int distance, int width) {
   return __shfl_down_sync(0xffffffffu, x, distance, width);
 }
 
+// Of the lane whose number differs in the bits of `mask`; all threads of a block must call.
+template <class T>
+__device__ __forceinline__ T from_lane_across(T x, int mask) {
+  return __shfl_xor_sync(0xffffffffu, x, mask);
+}
+
 // Memory of a block, as much as its launch asked for.
 __device__ __forceinline__ void* shared_memory() {
   extern __shared__ double fastloss_shared[];

@@ -21,9 +21,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from checks import CHECKS, FULL, SMALL, Size, SkippedError
+import boxes_checks
+import checks
+import columns_checks
+import overlap_checks
+from checks import FULL, SMALL, Size, SkippedError
 from library import Library, build
 
+CHECKS = (
+    *checks.CHECKS,
+    *boxes_checks.CHECKS,
+    *columns_checks.CHECKS,
+    *overlap_checks.CHECKS,
+)
 TOOLS = ("memcheck", "initcheck", "synccheck", "racecheck")
 
 
@@ -43,7 +53,7 @@ def check(library: Library, size: Size) -> int:
         except Exception:
             failed += 1
             outcome = "FAILED\n" + traceback.format_exc()
-        print(f"{each.__name__:28} {time.perf_counter() - start:7.1f} s  {outcome}", flush=True)
+        print(f"{each.__name__:32} {time.perf_counter() - start:7.1f} s  {outcome}", flush=True)
     return failed
 
 

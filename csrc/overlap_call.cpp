@@ -1,0 +1,89 @@
+#include "overlap_call.h"
+
+#include "elementwise_call.h"
+#include "error.h"
+
+namespace fastloss {
+namespace {
+
+struct RowCompanion : LossEntry {
+  bool sparse, rides_along;
+};
+
+#define FASTLOSS_SPARSE_dense false
+#define FASTLOSS_SPARSE_sparse true
+#define FASTLOSS_ENTRY(NAME, LABELS, ...) \
+  {{#NAME, #__VA_ARGS__},                 \
+   FASTLOSS_SPARSE_##LABELS,              \
+   FASTLOSS_ISA::kRidesAlong<FASTLOSS_ISA::NAME<float>, FASTLOSS_SPARSE_##LABELS>},
+constexpr RowCompanion kRowCompanions[] = {FASTLOSS_ROWWISE_LOSSES(FASTLOSS_ENTRY)};
+#undef FASTLOSS_ENTRY
+
+int check_companion(const fastloss_overlap& call, const fastloss_term& term) {
+  const bool rows = call.activation == FASTLOSS_SOFTMAX;
+  const RowCompanion* const row = find_loss(kRowCompanions, term.loss);
+  const ElementwiseLoss* const element = find_loss(kElementwiseLosses, term.loss);
+  const LossEntry* const entry = rows ? static_cast<const LossEntry*>(row) : element;
+  if (entry && entry->parameter_count() != term.parameter_count)
+    return fail("loss '%s' takes %d parameters (%s), not %d", term.loss, entry->parameter_count(),
+                entry->parameters, term.parameter_count);
+  if (rows) {
+    if (row && row->rides_along && row->sparse == bool(call.sparse)) return 0;
+    return fail(
+        "loss '%s' cannot share a walk with '%s': after a softmax, expected a rowwise loss from "
+        "logits with %s labels",
+        term.loss, call.loss, call.sparse ? "class" : "dense");
+  }
+  if (element && !by_position(call) && !element->binary) return 0;
+  return fail(
+      "loss '%s' cannot share a walk with '%s': expected an elementwise loss that takes its labels "
+      "as they are, and dense labels without ignore_class",
+      term.loss, call.loss);
+}
+
+}  // namespace
+
+int check_overlap_backward(const fastloss_overlap& call) {
+  const OverlapLoss* loss = find_loss(kOverlapLosses, call.loss);
+  if (!loss)
+    return fail("loss '%s' is unknown; the overlap losses are: %s", call.loss,
+                names_of(kOverlapLosses).c_str());
+  if (call.parameter_count != loss->parameter_count())
+    return fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
+                loss->parameters, call.parameter_count);
+  if (!dtype_size(call.y_true_dtype))
+    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
+                call.y_true_dtype);
+  if (!is_prediction_dtype(call.y_pred_dtype))
+    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
+                call.y_pred_dtype);
+  if (call.outer < 0 || call.above < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1)
+    return fail(
+        "outer %lld, above %lld, classes %lld and inner %lld must not be negative and replicas %d "
+        "must be positive",
+        static_cast<long long>(call.outer), static_cast<long long>(call.above),
+        static_cast<long long>(call.classes), static_cast<long long>(call.inner), call.replicas);
+  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
+    return fail("reduction code %d is unknown", call.reduction);
+  if (call.activation < FASTLOSS_IDENTITY || call.activation > FASTLOSS_SOFTMAX)
+    return fail("activation code %d is unknown", call.activation);
+  if (loss->together && call.per_class)
+    return fail("loss '%s' is of all classes together; per_class must be 0", call.loss);
+  if (call.class_weight && !call.per_class && !loss->together)
+    return fail("class_weight needs a loss for each class; expected per_class to be 1");
+  if (call.companion_count && (call.weight || call.reduction == FASTLOSS_NONE ||
+                               call.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT))
+    return fail("companions have no weights; expected the reduction to a plain sum or mean");
+  for (int32_t i = 0; i < call.companion_count; ++i)
+    if (check_companion(call, call.companions[i])) return -1;
+  return 0;
+}
+
+int check_overlap_forward(const fastloss_overlap& call, const void* gradient) {
+  if (check_overlap_backward(call)) return -1;
+  if (gradient && call.reduction == FASTLOSS_NONE)
+    return fail("a loss per group has no gradient of its own: call fastloss_overlap_backward");
+  return 0;
+}
+
+}  // namespace fastloss
