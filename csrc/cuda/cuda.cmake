@@ -50,6 +50,7 @@ add_library(fastloss_cuda SHARED
   csrc/cuda/any_losses.cu
   csrc/cuda/arrays.cu
   csrc/cuda/elementwise.cu
+  csrc/cuda/expand.cu
   csrc/cuda/library.cpp
   csrc/cuda/one_loss_double.cu
   csrc/cuda/one_loss_float.cu
