@@ -150,6 +150,30 @@ SMI = {"driver": "550.54.15", "gpus": [{"name": "NVIDIA H100", "compute_capabili
             ("GPU is in use", "no faster than Keras"),
         ),
         (
+            {
+                "fastloss": {"why_not_on_gpu": "fastloss was built without CUDA"},
+                "tensorflow": {"build": CUDA, "devices": [CPU, GPU]},
+            },
+            "GPU kernels",
+            "note",
+            ("built without CUDA", "FASTLOSS_CUDA=ON", "nvcc"),
+        ),
+        (
+            {
+                "fastloss": {"why_not_on_gpu": ""},
+                "tensorflow": {"build": CUDA, "devices": [CPU, GPU]},
+            },
+            "GPU kernels",
+            "ok",
+            ("libfastloss_cuda.so is loaded", "run on the GPU"),
+        ),
+        (
+            {"fastloss": {"why_not_on_gpu": ""}},
+            "GPU kernels",
+            "ok",
+            ("libfastloss_cuda.so is loaded", "no GPU"),
+        ),
+        (
             {"tensorflow": {"build": CUDA, "devices": [CPU, GPU]}, "nvidia": SMI},
             "CUDA",
             "ok",
@@ -300,7 +324,7 @@ def test_self_test_sees_a_wrong_kernel(wrong: str, monkeypatch: pytest.MonkeyPat
         return total - tf.stop_gradient(total)
 
     monkeypatch.setattr(reference, "boxes", spoiled)
-    monkeypatch.setattr(self_test, "_fused_if_it_loads", lambda: "reference")
+    monkeypatch.setattr(self_test, "_fused_if_it_runs", lambda on_gpu: "reference")
     kept = [case for case in self_test.cases() if case.pattern == "boxes"]
     monkeypatch.setattr(self_test, "cases", lambda: kept)
     device = self_test.run()["devices"]["CPU:0"]
