@@ -12,18 +12,15 @@ a whole run of pytest:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
-import boxes_cases
 import cases
 import keras
 import numpy as np
-import overlap_cases
 import pytest
-import rowwise_cases
 import tensorflow as tf
 from cases import assert_close, assert_same, float64, value_and_gradient
+from subjects import ONE_EACH, SUBJECTS, Subject
 
 import fastloss as fl
 from fastloss import core
@@ -34,54 +31,7 @@ pytestmark = pytest.mark.skipif(
     reason="FASTLOSS_GPU_ON_HOST names no library; how to build it is said above",
 )
 
-Inputs = tuple[np.ndarray, np.ndarray]
-
-
-class Subject:
-    """A loss, its data, and the shapes that its losses per row have."""
-
-    def __init__(self, pattern: str, case: Any) -> None:
-        self.pattern, self.case = pattern, case
-        self.id = f"{pattern}-{case.id}"
-
-    def loss(self, **arguments: Any) -> keras.losses.Loss:
-        return self.case.ours(**arguments)
-
-    def data(self, dtype: str = "float32") -> Inputs:
-        if self.pattern == "boxes":
-            boxes = boxes_cases.data(24, dtype, centred=self.case.centred)
-            return tuple(x.reshape(2, 4, 3, 4) for x in boxes)
-        return self.case.data((2, 4, 3, 3), dtype)
-
-    @property
-    def weights(self) -> Iterator[np.ndarray]:
-        """One of each way to broadcast; the last repeats in no regular way."""
-        random = np.random.default_rng(3)
-        shapes: tuple[tuple[int, ...], ...] = ((), (2, 1, 1), (1, 1, 3), (2, 4, 3), (2, 1, 3))
-        if self.pattern == "overlap":
-            rows = self.loss(reduction="none")(*self.data()).shape
-            shapes = ((), (1,) * len(rows), tuple(rows))
-        for shape in shapes:
-            yield np.asarray(random.uniform(0.2, 2, shape), np.float32)
-
-
-SUBJECTS = [
-    *(Subject("elementwise", case) for case in cases.CASES),
-    *(Subject("rowwise", case) for case in rowwise_cases.CASES),
-    *(Subject("overlap", case) for case in overlap_cases.SUMMED),
-    *(Subject("boxes", case) for case in boxes_cases.CASES),
-]
 every_loss = pytest.mark.parametrize("subject", SUBJECTS, ids=[x.id for x in SUBJECTS])
-# One for each pattern.
-ONE_EACH = [
-    next(x for x in SUBJECTS if x.id.startswith(start))
-    for start in (
-        "elementwise-BinaryCrossentropy-binary-from_logits=True",
-        "rowwise-SparseCategoricalCrossentropy-class-from_logits=True",
-        "overlap-Dice-from_logits=True-sparse=True",
-        "boxes-CompleteBoxIoU",
-    )
-]
 one_each = pytest.mark.parametrize("subject", ONE_EACH, ids=[x.pattern for x in ONE_EACH])
 
 
