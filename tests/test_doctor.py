@@ -77,6 +77,7 @@ def test_all_is_well_here(healthy: dict[str, Any]) -> None:
     assert found(findings, "threads").seen.endswith("TensorFlow's threads")
     assert found(findings, "instruction set").seen.startswith(core.isa())
     assert found(findings, "XLA").severity == "ok"
+    assert found(findings, "GPU kernels").severity == "ok"
     tested = found(findings, "self-test CPU:0")
     count = len(
         [
