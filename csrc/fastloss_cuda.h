@@ -61,6 +61,13 @@ FASTLOSS_API int fastloss_cuda_columns_backward(const fastloss_columns* call, co
 FASTLOSS_API int fastloss_cuda_scale(int32_t dtype, int64_t count, const void* gradient,
                                      const void* upstream, void* scaled, void* stream);
 
+/* to[i] = from[j], where j is the sum of i's position in each of `dims`, in row-major order, times
+ * that dimension's stride. `dims` and `strides` are in host memory and count elements; float32 or
+ * float64. */
+FASTLOSS_API int fastloss_cuda_expand(int32_t dtype, int32_t rank, const int64_t* dims,
+                                      const int64_t* strides, const void* from, void* to,
+                                      void* stream);
+
 /* As fastloss_scalar, on the device. */
 FASTLOSS_API int fastloss_cuda_scalar(const char* function, int32_t dtype, const void* x,
                                       const void* y, void* out, int64_t count, void* stream);

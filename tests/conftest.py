@@ -14,6 +14,11 @@ import tensorflow as tf
 
 import fastloss as fl
 from fastloss import core
+from fastloss.ops import library
+
+# Any test runs through the GPU's kernels, on the host, given the library of test_gpu_ops.py.
+if "FASTLOSS_GPU_ON_HOST" in os.environ:
+    library.LIBRARY = pathlib.Path(os.environ["FASTLOSS_GPU_ON_HOST"])
 
 
 def pytest_report_header() -> list[str]:

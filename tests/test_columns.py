@@ -12,6 +12,7 @@ from kernels import MEAN, MEAN_WITH_SAMPLE_WEIGHT, SUM, Task, same_bits
 
 import fastloss as fl
 from fastloss import core, ops, reference
+from fastloss.ops.elementwise import MAX_TERMS
 
 REDUCTIONS = (SUM, MEAN, MEAN_WITH_SAMPLE_WEIGHT)
 # Narrow and wide against a tile, with a hole; the last two overlap.
@@ -313,3 +314,19 @@ def test_learned_weights_share_the_walk():
     for run in (step, graph):
         for x, y in zip(run(y_true, y_pred), expected, strict=True):
             assert_close(tf.convert_to_tensor(x), tf.convert_to_tensor(y), 2e-6)
+
+
+def test_more_tasks_than_one_walk_takes():
+    count = MAX_TERMS + 2
+    y_true, y_pred = np.random.default_rng(4).normal(size=(2, 6, count))
+    tasks = tuple(ops.Task("huber", (0.5,), k, k, 1) for k in range(count))
+    factor = tf.constant(np.linspace(-1, 2, count))
+    results = []
+    for call in (ops.columns, reference.columns):
+        predictions = tf.constant(y_pred)
+        with tf.GradientTape() as tape:
+            tape.watch([predictions, factor])
+            value, values = call(tasks, factor, tf.constant(y_true), predictions, None, "mean", 1)
+        results.append((value, values, *tape.gradient(value, [predictions, factor])))
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, 1e-12)

@@ -77,6 +77,7 @@ def test_all_is_well_here(healthy: dict[str, Any]) -> None:
     assert found(findings, "threads").seen.endswith("TensorFlow's threads")
     assert found(findings, "instruction set").seen.startswith(core.isa())
     assert found(findings, "XLA").severity == "ok"
+    assert found(findings, "GPU kernels").severity == "ok"
     tested = found(findings, "self-test CPU:0")
     count = len(
         [
@@ -148,6 +149,30 @@ SMI = {"driver": "550.54.15", "gpus": [{"name": "NVIDIA H100", "compute_capabili
             "backend",
             "note",
             ("GPU is in use", "no faster than Keras"),
+        ),
+        (
+            {
+                "fastloss": {"why_not_on_gpu": "fastloss was built without CUDA"},
+                "tensorflow": {"build": CUDA, "devices": [CPU, GPU]},
+            },
+            "GPU kernels",
+            "note",
+            ("built without CUDA", "FASTLOSS_CUDA=ON", "nvcc"),
+        ),
+        (
+            {
+                "fastloss": {"why_not_on_gpu": ""},
+                "tensorflow": {"build": CUDA, "devices": [CPU, GPU]},
+            },
+            "GPU kernels",
+            "ok",
+            ("libfastloss_cuda.so is loaded", "run on the GPU"),
+        ),
+        (
+            {"fastloss": {"why_not_on_gpu": ""}},
+            "GPU kernels",
+            "ok",
+            ("libfastloss_cuda.so is loaded", "no GPU"),
         ),
         (
             {"tensorflow": {"build": CUDA, "devices": [CPU, GPU]}, "nvidia": SMI},
@@ -300,7 +325,7 @@ def test_self_test_sees_a_wrong_kernel(wrong: str, monkeypatch: pytest.MonkeyPat
         return total - tf.stop_gradient(total)
 
     monkeypatch.setattr(reference, "boxes", spoiled)
-    monkeypatch.setattr(self_test, "_fused_if_it_loads", lambda: "reference")
+    monkeypatch.setattr(self_test, "_fused_if_it_runs", lambda on_gpu: "reference")
     kept = [case for case in self_test.cases() if case.pattern == "boxes"]
     monkeypatch.setattr(self_test, "cases", lambda: kept)
     device = self_test.run()["devices"]["CPU:0"]

@@ -12,6 +12,7 @@ from cases import GRADIENT_BOUNDS, PREDICTION_DTYPES, assert_close, numpy_dtype
 from kernels import MEAN, MEAN_WITH_SAMPLE_WEIGHT, NONE, SUM, Term, same_bits
 
 from fastloss import core, ops, reference
+from fastloss.ops.elementwise import MAX_TERMS
 
 # Means and a sum over rows, labels looked at first, a cheaper loop for hard labels.
 TERMS = (
@@ -185,3 +186,21 @@ def test_wrong_attributes_of_the_op_are_refused(loss, parameters, factors, messa
         kernel.fastloss_elementwise_sum(
             x, x, [], [], loss, parameters, "sum", tf.float32, 0, 1, factors
         )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_more_terms_than_one_walk_takes(reduction):
+    terms = tuple(ops.Term("huber", (0.1 + 0.1 * k,), 1.0 + k) for k in range(MAX_TERMS + 2))
+    y_true, y_pred = np.random.default_rng(4).normal(size=(2, 6, 3))
+    weight = tf.constant(np.linspace(0.5, 2, 6))
+    results = []
+    for call in (ops.elementwise_sum, reference.elementwise_sum):
+        predictions = tf.constant(y_pred)
+        with tf.GradientTape() as tape:
+            tape.watch(predictions)
+            value, values = call(terms, tf.constant(y_true), predictions, weight, reduction, 1)
+        results.append((value, values, tape.gradient(value, predictions)))
+    for actual, expected in zip(*results, strict=True):
+        assert (actual is None) == (expected is None)
+        if actual is not None:
+            assert_close(actual, expected, 1e-12)

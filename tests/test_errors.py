@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 import fastloss as fl
 from fastloss import core
+from fastloss.ops import library as backends
 from fastloss.ops.library import ops
 
 REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError)
@@ -173,6 +174,21 @@ def test_reference_serves_in_the_place_of_the_kernels(case, backend):
     theirs = value_and_gradient(case.keras(), y_true, y_pred, weight)
     for x, y in zip(ours, theirs, strict=True):
         assert_close(x, y, 1e-5, backend)
+
+
+def test_with_a_gpu_the_kernels_serve_where_they_are_built_for_it(monkeypatch):
+    for gpus, lacking, expected in (
+        (["GPU:0"], "it was built without CUDA", "reference"),
+        (["GPU:0"], "", "fused"),
+        ([], "it was built without CUDA", "fused"),
+    ):
+        backends._auto.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(tf.config, "list_logical_devices", lambda _, gpus=gpus: gpus)
+            patched.setattr(backends, "why_not_on_gpu", lambda lacking=lacking: lacking)
+            with fl.use_backend("auto"):
+                assert fl.backend() == expected
+    backends._auto.cache_clear()
 
 
 def test_unknown_backend_in_the_environment_is_named():

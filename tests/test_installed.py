@@ -30,6 +30,11 @@ def test_the_package_holds_its_libraries():
     assert fl.backend() == "fused"
 
 
+def test_the_ops_say_why_they_have_no_kernels_for_gpus():
+    built = (PACKAGE / "lib" / "libfastloss_cuda.so").is_file()
+    assert built or "without CUDA" in library.why_not_on_gpu()
+
+
 def test_versions_agree():
     assert fl.__version__ == metadata.version("fastloss")
     assert core.version() == fl.__version__

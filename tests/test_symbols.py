@@ -73,12 +73,14 @@ def test_every_imported_symbol_of_tensorflow_exists(provided):
     assert [name for name in ours if name not in provided] == []
 
 
-def test_the_thread_pool_of_tensorflow_is_weak_and_found(provided):
+def test_the_threads_and_the_stream_of_tensorflow_are_weak_and_found(provided):
     imported, _ = symbols(library.LIBRARY)
     weak = [n for n, bind in imported.items() if bind == "STB_WEAK" and of_tensorflow(n)]
-    assert len(weak) == 1
-    assert "eigen_device" in weak[0]
-    assert weak[0] in provided
+    assert len(weak) == 2
+    for device in ("ThreadPoolDevice", "GpuDevice"):
+        (name,) = (name for name in weak if device in name)
+        assert "eigen_device" in name
+        assert name in provided
 
 
 def test_no_symbol_of_the_cxx_interface_is_imported_otherwise():

@@ -52,6 +52,7 @@ add_library(fastloss_cuda SHARED
   csrc/cuda/boxes.cu
   csrc/cuda/columns.cu
   csrc/cuda/elementwise.cu
+  csrc/cuda/expand.cu
   csrc/cuda/library.cpp
   csrc/cuda/one_loss_double.cu
   csrc/cuda/one_loss_float.cu

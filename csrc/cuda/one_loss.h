@@ -72,7 +72,7 @@ using OneLossLauncher = int (*)(const double* parameters, double of_term,
 template <class Loss, int kSize>
 int launch_one_loss(const double* parameters, double of_term,
                     const ElementwiseWalk<typename Predictions<kSize>::T>& walk, void* stream) {
-  const Loss loss(parameters);
+  const Loss loss = functor_of<Loss>(parameters);
   const auto kernel = !walk.gradient  ? one_loss<Loss, kSize, true, false>
                       : walk.partials ? one_loss<Loss, kSize, true, true>
                                       : one_loss<Loss, kSize, false, true>;

@@ -34,7 +34,7 @@ struct BoxedTerm {
   void box(LossId id, const double* parameters) {
     static_assert(sizeof(Loss) <= sizeof(functor), "a loss has at most eight numbers");
     static_assert(std::is_trivially_copyable<Loss>::value, "a loss is copied to the device");
-    const Loss made(parameters);
+    const Loss made = functor_of<Loss>(parameters);
     loss = id;
     std::memcpy(functor, &made, sizeof(made));
   }

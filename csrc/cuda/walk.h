@@ -58,6 +58,13 @@ struct asks_binary : std::false_type {};
 template <class Loss>
 struct asks_binary<Loss, decltype(void(&Loss::binary))> : std::true_type {};
 
+// What labels are is no parameter of the caller's, and is not known yet.
+template <class Loss>
+Loss functor_of(const double* parameters) {
+  const double unknown = 0;
+  return Loss(asks_binary<Loss>::value ? &unknown : parameters);
+}
+
 template <class Loss, class = void>
 struct is_split : std::false_type {};
 template <class Loss>

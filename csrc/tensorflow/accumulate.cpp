@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "../fastloss_cuda.h"
 #include "loss_op.h"
 #include "register.h"
 #include "rows.h"
@@ -22,13 +23,31 @@ class Accumulate {
     bool forwarded;
     char* const to =
         static_cast<char*>(run.forwarded_output(0, dims, 0, std::move(total), &forwarded));
-    if (!forwarded) std::memcpy(to, from, count_of(dims) * size_of(wide));
-    const int64_t row = count_of(Dims(dims.begin() + 1, dims.end()));
+    const int64_t row = count_of(Dims(dims.begin() + 1, dims.end())), count = count_of(dims);
+    void* const rows = to + first * row * size_of(wide);
+    if (run.on_gpu()) {
+      void* const stream = gpu_stream(run.context());
+      const int64_t next = 1;
+      // An array whose neighbours stay neighbours is copied.
+      if (!forwarded) check_gpu(copy_there_(wide, 1, &count, &next, from, to, stream));
+      return check_gpu(
+          accumulate_there_(dtype, count_of(added), TF_TensorData(part.get()), rows, stream));
+    }
+    if (!forwarded) std::memcpy(to, from, count * size_of(wide));
     void* context = nullptr;
     const fastloss_parallel_for parallel_for = tensorflow_parallel_for(run.context(), &context);
-    check_call(fastloss_accumulate(dtype, count_of(added), TF_TensorData(part.get()),
-                                   to + first * row * size_of(wide), parallel_for, context));
+    check_call(fastloss_accumulate(dtype, count_of(added), TF_TensorData(part.get()), rows,
+                                   parallel_for, context));
   }
+  static bool find_on_gpu() {
+    return find_gpu_function("expand", &copy_there_) &&
+           find_gpu_function("accumulate", &accumulate_there_);
+  }
+
+ private:
+  inline static decltype(&fastloss_cuda_expand) copy_there_;
+  inline static int (*accumulate_there_)(int32_t dtype, int64_t count, const void* part,
+                                         void* total, void* stream);
 };
 
 }  // namespace
@@ -39,10 +58,11 @@ void register_accumulate() {
       .attribute(kAccumulation)
       .input("total: A")
       .input("part: T")
-      .input("begin: int64")
+      .input("begin: int32")
       .output("accumulated: A")
       .define(first_input_shape);
-  register_kernels<Accumulate>("FastlossAccumulate");
+  // As everywhere in TensorFlow, an index is in the host's memory.
+  register_kernels<Accumulate>("FastlossAccumulate", Accumulate::find_on_gpu, {"begin"});
 }
 
 }  // namespace fastloss

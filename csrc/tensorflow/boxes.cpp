@@ -6,6 +6,8 @@ namespace fastloss {
 namespace {
 
 class Boxes : public LossAttributes {
+  using Core = fastloss::Core<fastloss_boxes_forward, fastloss_boxes_backward>;
+
  public:
   struct Inputs {
     Tensor y_true, y_pred, weight;
@@ -34,19 +36,21 @@ class Boxes : public LossAttributes {
       throw invalid(loss_ + ": y_pred has shape " + text_of(shape) +
                     "; expected boxes, whose last dimension is 4");
     inputs->rows.assign(shape.begin(), shape.end() - 1);
-    if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
+    if (inputs->weight)
+      read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fill(run, inputs->y_true, inputs->y_pred, inputs->weights, &inputs->call);
     inputs->call.box_format = box_format_;
     inputs->call.boxes = count_of(inputs->rows);
     return next;
   }
 
-  int forward(const Inputs& inputs, void* loss, void*, void* gradient) const {
-    return fastloss_boxes_forward(&inputs.call, loss, gradient);
+  void forward(const Run& run, const Inputs& inputs, void* loss, void*, void* gradient) const {
+    Core::forward(run, inputs.call, loss, gradient);
   }
-  int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
-    return fastloss_boxes_backward(&inputs.call, upstream, gradient);
+  void backward(const Run& run, const Inputs& inputs, const void* upstream, void* gradient) const {
+    Core::backward(run, inputs.call, upstream, gradient);
   }
+  static bool find_on_gpu() { return LossAttributes::find_on_gpu() && Core::find_on_gpu("boxes"); }
   bool in_place() const { return true; }
 
  private:

@@ -25,6 +25,11 @@ typedef void (*TF_DeleteKernel)(void*);
 typedef void (*TF_ShapeFunction)(TF_ShapeInferenceContext*, TF_Status*);
 typedef void (*TF_Deallocator)(void* data, size_t length, void* argument);
 
+typedef struct TF_AllocatorAttributes {
+  size_t struct_size; /* up to the end of on_host, without padding */
+  unsigned char on_host;
+} TF_AllocatorAttributes;
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -8,6 +8,8 @@ namespace fastloss {
 namespace {
 
 class Columns : public LossAttributes {
+  using Core = fastloss::Core<fastloss_columns_forward, fastloss_columns_backward>;
+
  public:
   struct Inputs {
     Tensor y_true, y_pred, weight, factor;
@@ -48,7 +50,8 @@ class Columns : public LossAttributes {
     if (Dims(labels.begin(), labels.end() - 1) != inputs->rows)
       throw invalid(loss_ + ": y_true has shape " + text_of(labels) + " and y_pred has shape " +
                     text_of(shape) + "; expected the same shape but for the last dimension");
-    if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
+    if (inputs->weight)
+      read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fill_all_but_loss(run, inputs->y_true, inputs->y_pred, inputs->weights, &inputs->call);
     read_tasks(inputs);
     inputs->call.tasks = inputs->tasks.data();
@@ -60,11 +63,15 @@ class Columns : public LossAttributes {
   }
 
   int64_t terms() const { return int64_t(names_.size()); }
-  int forward(const Inputs& inputs, void* loss, void* values, void* gradient) const {
-    return fastloss_columns_forward(&inputs.call, loss, values, gradient);
+  void forward(const Run& run, const Inputs& inputs, void* loss, void* values,
+               void* gradient) const {
+    Core::forward(run, inputs.call, loss, values, gradient);
   }
-  int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
-    return fastloss_columns_backward(&inputs.call, upstream, gradient);
+  void backward(const Run& run, const Inputs& inputs, const void* upstream, void* gradient) const {
+    Core::backward(run, inputs.call, upstream, gradient);
+  }
+  static bool find_on_gpu() {
+    return LossAttributes::find_on_gpu() && Core::find_on_gpu("columns");
   }
   bool in_place() const { return true; }
 
@@ -104,7 +111,9 @@ void register_columns() {
   const auto extend = [](Op& op) {
     op.attribute("counts: list(int)").attribute("ranges: list(int)");
   };
-  register_sum<Columns>("FastlossColumns", factor, extend);
+  // The factors are arguments of the walk, not of its kernels.
+  const std::vector<const char*> host_inputs = {"factor"};
+  register_sum<Columns>("FastlossColumns", factor, extend, host_inputs);
   const auto define = [&](const char* suffix) {
     Op op = loss_op(std::string("FastlossColumns") + suffix, factor);
     extend(op);
@@ -116,8 +125,8 @@ void register_columns() {
       .input("gradient: T")
       .output("recorded: A")
       .define(scalar_shape);
-  register_kernels<Gradient<Columns>>("FastlossColumnsGradient");
-  register_kernels<Record>("FastlossColumnsRecord");
+  register_kernels<Gradient<Columns>>("FastlossColumnsGradient", Columns::find_on_gpu, host_inputs);
+  register_kernels<Record>("FastlossColumnsRecord", Columns::find_on_gpu, host_inputs);
 }
 
 }  // namespace fastloss

@@ -9,6 +9,8 @@ namespace fastloss {
 namespace {
 
 class Elementwise : public LossAttributes {
+  using Core = fastloss::Core<fastloss_elementwise_forward, fastloss_elementwise_backward>;
+
  public:
   struct Inputs {
     Tensor y_true, y_pred, weight, column_weight;
@@ -38,7 +40,8 @@ class Elementwise : public LossAttributes {
     if (inputs->shape.empty())
       throw invalid(loss_ + ": y_pred is a scalar; expected at least one dimension");
     inputs->rows.assign(inputs->shape.begin(), inputs->shape.end() - 1);
-    if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
+    if (inputs->weight)
+      read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fill_all_but_loss(run, inputs->y_true, inputs->y_pred, inputs->weights, &inputs->call);
     inputs->call.terms = terms_.data();
     inputs->call.term_count = int32_t(terms_.size());
@@ -49,11 +52,15 @@ class Elementwise : public LossAttributes {
   }
 
   int64_t terms() const { return int64_t(terms_.size()); }
-  int forward(const Inputs& inputs, void* loss, void* values, void* gradient) const {
-    return fastloss_elementwise_forward(&inputs.call, loss, values, gradient);
+  void forward(const Run& run, const Inputs& inputs, void* loss, void* values,
+               void* gradient) const {
+    Core::forward(run, inputs.call, loss, values, gradient);
   }
-  int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
-    return fastloss_elementwise_backward(&inputs.call, upstream, gradient);
+  void backward(const Run& run, const Inputs& inputs, const void* upstream, void* gradient) const {
+    Core::backward(run, inputs.call, upstream, gradient);
+  }
+  static bool find_on_gpu() {
+    return LossAttributes::find_on_gpu() && Core::find_on_gpu("elementwise");
   }
   bool in_place() const { return in_place_; }
 

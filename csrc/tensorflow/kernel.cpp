@@ -101,8 +101,8 @@ void Run::output(int index, const Tensor& tensor) const {
 
 void* Run::large_output(int index, TF_DataType dtype, const Dims& dims, int candidate,
                         Tensor tensor, std::atomic<bool>* forwards) const {
-  if (count_of(dims) * size_of(dtype) >= kRecycledBytes && (candidate < 0 || !*forwards))
-    return recycled_output(index, dtype, dims);
+  const bool recycles = !on_gpu_ && count_of(dims) * size_of(dtype) >= kRecycledBytes;
+  if (recycles && (candidate < 0 || !*forwards)) return recycled_output(index, dtype, dims);
   bool forwarded;
   void* const data = forwarded_output(index, dims, candidate, std::move(tensor), &forwarded);
   if (!forwarded) *forwards = false;
@@ -121,6 +121,15 @@ void* Run::forwarded_output(int index, const Dims& dims, int candidate, Tensor t
   check(status);
   *forwarded = from >= 0;
   return TF_TensorData(output.get());
+}
+
+Tensor Run::temporary(int64_t bytes) const {
+  TF_AllocatorAttributes attributes = {};
+  attributes.struct_size = offsetof(TF_AllocatorAttributes, on_host) + sizeof(attributes.on_host);
+  const Status status(TF_NewStatus());
+  Tensor tensor(TF_AllocateTemp(context_, FASTLOSS_UINT8, &bytes, 1, &attributes, status.get()));
+  check(status);
+  return tensor;
 }
 
 void* Run::recycled_output(int index, TF_DataType dtype, const Dims& dims) const {

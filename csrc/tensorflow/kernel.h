@@ -9,6 +9,7 @@
 
 #include "../fastloss.h"
 #include "c_api.h"
+#include "gpu.h"
 
 namespace fastloss {
 
@@ -51,11 +52,12 @@ class Attributes {
   TF_OpKernelConstruction* construction_;
 };
 
-// Inputs and outputs of one run of a kernel.
+// Inputs and outputs of one run of a kernel; on a GPU they lie in its memory.
 class Run {
  public:
-  explicit Run(TF_OpKernelContext* context) : context_(context) {}
+  Run(TF_OpKernelContext* context, bool on_gpu) : context_(context), on_gpu_(on_gpu) {}
   TF_OpKernelContext* context() const { return context_; }
+  bool on_gpu() const { return on_gpu_; }
 
   Tensor input(int index) const;
   void* output(int index, TF_DataType dtype, const Dims& dims) const;
@@ -70,11 +72,15 @@ class Run {
   // the kernel, so one refusal, kept in `forwards`, is enough.
   void* large_output(int index, TF_DataType dtype, const Dims& dims, int candidate, Tensor tensor,
                      std::atomic<bool>* forwards) const;
+  // Memory of the device for this run. On a GPU what is started in its stream may use it still when
+  // the run is over: TensorFlow gives it out again to what follows in the same stream.
+  Tensor temporary(int64_t bytes) const;
 
  private:
   void* recycled_output(int index, TF_DataType dtype, const Dims& dims) const;
 
   TF_OpKernelContext* context_;
+  bool on_gpu_;
 };
 
 int64_t size_of(TF_DataType dtype);
@@ -100,9 +106,9 @@ void guarded(TF_OpKernelContext* context, const Body& body) {
   }
 }
 
-// Registers K, which has K(const Attributes&) and run(const Run&), for each dtype of "T".
-template <class K>
-void register_kernels(const char* op) {
+template <class K, bool kOnGpu>
+void register_kernels_on(const char* device, const std::string& op,
+                         const std::vector<const char*>& host_inputs) {
   for (const TF_DataType dtype :
        {FASTLOSS_FLOAT16, FASTLOSS_BFLOAT16, FASTLOSS_FLOAT32, FASTLOSS_FLOAT64}) {
     const auto create = [](TF_OpKernelConstruction* construction) -> void* {
@@ -116,16 +122,29 @@ void register_kernels(const char* op) {
       }
     };
     const auto compute = [](void* kernel, TF_OpKernelContext* context) {
-      guarded(context, [&] { static_cast<K*>(kernel)->run(Run(context)); });
+      guarded(context, [&] { static_cast<K*>(kernel)->run(Run(context, kOnGpu)); });
     };
     const auto destroy = [](void* kernel) { delete static_cast<K*>(kernel); };
     const Status status(TF_NewStatus());
-    TF_KernelBuilder* const builder = TF_NewKernelBuilder(op, "CPU", create, compute, destroy);
+    TF_KernelBuilder* const builder =
+        TF_NewKernelBuilder(op.c_str(), device, create, compute, destroy);
     TF_KernelBuilder_TypeConstraint(builder, "T", dtype, status.get());
     check(status);
-    TF_RegisterKernelBuilder(op, builder, status.get());
+    for (const char* const input : host_inputs) TF_KernelBuilder_HostMemory(builder, input);
+    TF_RegisterKernelBuilder(op.c_str(), builder, status.get());
     check(status);
   }
+}
+
+// Registers K, which has K(const Attributes&) and run(const Run&), for each dtype of "T". On a GPU
+// if `find` finds what K asks of the CUDA library; `host_inputs` are in the host's memory there.
+template <class K>
+void register_kernels(const std::string& op, bool (*find)(),
+                      const std::vector<const char*>& host_inputs = {}) {
+  if (!kGpuOnHost) register_kernels_on<K, false>("CPU", op, {});
+  register_on_gpu([=] {
+    if (find()) register_kernels_on<K, true>(kGpuDevice, op, host_inputs);
+  });
 }
 
 }  // namespace fastloss

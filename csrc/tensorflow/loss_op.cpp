@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../fastloss_cuda.h"
+
 namespace fastloss {
 namespace {
 
@@ -44,6 +46,13 @@ Spread spread_of(const Dims& dims, const Dims& rows) {
   return spread;
 }
 
+void use_expanded(const void* data, int64_t count, const Dims& dims, Weights* weights) {
+  weights->data = data;
+  weights->expansion = count / std::max<int64_t>(1, count_of(dims));
+  weights->count = count;
+  weights->repeat = 1;
+}
+
 // One number per row.
 void expand(const Dims& dims, const Dims& rows, bool wide, Weights* weights) {
   const int64_t count = count_of(rows);
@@ -64,10 +73,27 @@ void expand(const Dims& dims, const Dims& rows, bool wide, Weights* weights) {
     else
       static_cast<float*>(to)[row] = static_cast<const float*>(from)[index];
   }
-  weights->data = to;
-  weights->expansion = count / std::max<int64_t>(1, count_of(dims));
-  weights->count = count;
-  weights->repeat = 1;
+  use_expanded(to, count, dims, weights);
+}
+
+decltype(&fastloss_cuda_expand) expand_there;
+
+// The same on a GPU, of numbers in its memory.
+void expand_on_gpu(const Run& run, const Dims& dims, const Dims& rows, TF_DataType dtype,
+                   Weights* weights) {
+  Dims strides(rows.size());
+  int64_t stride = 1;
+  for (size_t i = 1; i <= dims.size(); ++i) {
+    const int64_t dim = dims[dims.size() - i];
+    strides[rows.size() - i] = dim > 1 ? stride : 0;
+    stride *= dim;
+  }
+  const int64_t count = count_of(rows);
+  weights->expanded_on_gpu = run.temporary(count * size_of(dtype));
+  void* const to = TF_TensorData(weights->expanded_on_gpu.get());
+  check_gpu(expand_there(dtype, int32_t(rows.size()), rows.data(), strides.data(), weights->data,
+                         to, gpu_stream(run.context())));
+  use_expanded(to, count, dims, weights);
 }
 
 void set_output(TF_ShapeInferenceContext* context, int index, const Shape& shape,
@@ -122,8 +148,10 @@ void LossAttributes::check_weight_type(const char* name, const Tensor& tensor,
                   " must be float64 for float64 predictions and float32 for all others");
 }
 
-void LossAttributes::read_weight(const Tensor& weight, const Tensor& y_pred, const Dims& rows,
-                                 Weights* weights) const {
+bool LossAttributes::find_on_gpu() { return find_gpu_function("expand", &expand_there); }
+
+void LossAttributes::read_weight(const Run& run, const Tensor& weight, const Tensor& y_pred,
+                                 const Dims& rows, Weights* weights) const {
   check_weight_type("sample_weight", weight, y_pred);
   const Dims dims = dims_of(weight.get());
   const Spread spread = spread_of(dims, rows);
@@ -133,7 +161,12 @@ void LossAttributes::read_weight(const Tensor& weight, const Tensor& y_pred, con
   weights->data = TF_TensorData(weight.get());
   weights->count = count_of(dims);
   weights->repeat = spread.repeat;
-  if (!spread.regular) expand(dims, rows, TF_TensorType(y_pred.get()) == FASTLOSS_FLOAT64, weights);
+  if (spread.regular) return;
+  const TF_DataType dtype = TF_TensorType(weight.get());
+  if (run.on_gpu())
+    expand_on_gpu(run, dims, rows, dtype, weights);
+  else
+    expand(dims, rows, dtype == FASTLOSS_FLOAT64, weights);
 }
 
 Op& Op::input(const char* spec) {

@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "kernel.h"
+#include "core.h"
 #include "threads.h"
 
 namespace fastloss {
@@ -18,6 +18,7 @@ struct Weights {
   const void* data = nullptr;
   int64_t count = 0, repeat = 1, expansion = 0;
   std::vector<double> expanded;  // holds float32 as well
+  Tensor expanded_on_gpu;
 };
 
 // The attributes that all losses have.
@@ -27,6 +28,9 @@ class LossAttributes {
   LossAttributes(const Attributes& attributes, bool per_row);
 
  protected:
+  // Whether the CUDA library has what weights ask for.
+  static bool find_on_gpu();
+
   std::string loss_;
   std::vector<double> parameters_;
   int32_t reduction_, replicas_;
@@ -34,7 +38,7 @@ class LossAttributes {
 
   // `name` is what the user calls the tensor.
   void check_weight_type(const char* name, const Tensor& tensor, const Tensor& y_pred) const;
-  void read_weight(const Tensor& weight, const Tensor& y_pred, const Dims& rows,
+  void read_weight(const Run& run, const Tensor& weight, const Tensor& y_pred, const Dims& rows,
                    Weights* weights) const;
 
   // Fills in what the calls of all patterns of one loss have.
@@ -59,17 +63,15 @@ class LossAttributes {
     call->weight_count = weights.count;
     call->weight_repeat = weights.repeat;
     call->weight_expansion = weights.expansion;
-    call->parallel_for = tensorflow_parallel_for(run.context(), &call->parallel_context);
+    if (!run.on_gpu())
+      call->parallel_for = tensorflow_parallel_for(run.context(), &call->parallel_context);
   }
 };
 
-inline void check_call(int result) {
-  if (result) throw invalid(fastloss_error());
-}
-
 // A pattern has Pattern(const Attributes&, bool per_row), Inputs with y_true, y_pred, shape and
-// rows, read(run, &inputs) -> how many inputs there were, forward(inputs, loss, term values,
-// gradient), backward(inputs, upstream, gradient), in_place(), and, if it adds losses up, terms().
+// rows, read(run, &inputs) -> how many inputs there were, forward(run, inputs, loss, term values,
+// gradient), backward(run, inputs, upstream, gradient), in_place(), find_on_gpu(), and, if it adds
+// losses up, terms().
 template <class Pattern>
 class ForwardRows : public Pattern {
  public:
@@ -78,7 +80,7 @@ class ForwardRows : public Pattern {
     typename Pattern::Inputs inputs;
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), inputs.rows);
-    check_call(this->forward(inputs, loss, nullptr, nullptr));
+    this->forward(run, inputs, loss, nullptr, nullptr);
   }
 };
 
@@ -90,7 +92,7 @@ class Forward : public Pattern {
     typename Pattern::Inputs inputs;
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
-    check_call(this->forward(inputs, loss, nullptr, nullptr));
+    this->forward(run, inputs, loss, nullptr, nullptr);
   }
 };
 
@@ -112,7 +114,7 @@ class ForwardWithGradient : public Pattern {
     this->read(run, &inputs);
     void* const loss = run.output(0, accumulation_type(inputs.call.y_pred_dtype), {});
     void* const gradient = gradient_output(*this, run, 1, &inputs, &forwards_);
-    check_call(this->forward(inputs, loss, nullptr, gradient));
+    this->forward(run, inputs, loss, nullptr, gradient);
   }
 
  private:
@@ -133,7 +135,7 @@ class Sum : public Pattern {
     void* const values = run.output(1, wide, {this->terms()});
     void* const gradient =
         with_gradient_ ? gradient_output(*this, run, 2, &inputs, &forwards_) : nullptr;
-    check_call(this->forward(inputs, loss, values, gradient));
+    this->forward(run, inputs, loss, values, gradient);
   }
 
  private:
@@ -154,7 +156,7 @@ class Gradient : public Pattern {
       throw invalid("the upstream gradient has shape " + text_of(dims_of(upstream.get())) +
                     "; expected " + text_of(expected));
     void* const gradient = gradient_output(*this, run, 0, &inputs, &forwards_);
-    check_call(this->backward(inputs, TF_TensorData(upstream.get()), gradient));
+    this->backward(run, inputs, TF_TensorData(upstream.get()), gradient);
   }
 
  private:
@@ -217,20 +219,21 @@ void register_pattern(const std::string& name, const char* second, TF_ShapeFunct
       .input("gradient: T")
       .output("recorded: A")
       .define(scalar_shape);
-  register_kernels<ForwardRows<Pattern>>((name + "Rows").c_str());
-  register_kernels<Forward<Pattern>>(name.c_str());
-  register_kernels<ForwardWithGradient<Pattern>>((name + "WithGradient").c_str());
-  register_kernels<Gradient<Pattern>>((name + "Gradient").c_str());
-  register_kernels<Record>((name + "Record").c_str());
+  register_kernels<ForwardRows<Pattern>>(name + "Rows", Pattern::find_on_gpu);
+  register_kernels<Forward<Pattern>>(name, Pattern::find_on_gpu);
+  register_kernels<ForwardWithGradient<Pattern>>(name + "WithGradient", Pattern::find_on_gpu);
+  register_kernels<Gradient<Pattern>>(name + "Gradient", Pattern::find_on_gpu);
+  register_kernels<Record>(name + "Record", Pattern::find_on_gpu);
 }
 
 template <class Pattern, class Extend>
-void register_sum(const std::string& name, const char* second, const Extend& extend) {
+void register_sum(const std::string& name, const char* second, const Extend& extend,
+                  const std::vector<const char*>& host_inputs = {}) {
   Op op = loss_op(name, second);
   extend(op);
   op.attribute(kAccumulation).attribute("G: int >= 0");
   op.output("value: A").output("terms: A").output("gradient: G * T").define(unknown_shape);
-  register_kernels<Sum<Pattern>>(name.c_str());
+  register_kernels<Sum<Pattern>>(name, Pattern::find_on_gpu, host_inputs);
 }
 
 }  // namespace fastloss

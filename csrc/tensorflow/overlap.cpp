@@ -61,6 +61,8 @@ Geometry without_classes(const Dims& shape, const Dims& kept) {
 }
 
 class Overlap : public LossAttributes {
+  using Core = fastloss::Core<fastloss_overlap_forward, fastloss_overlap_backward>;
+
  public:
   struct Inputs {
     Tensor y_true, y_pred, weight, class_weight;
@@ -122,7 +124,8 @@ class Overlap : public LossAttributes {
     check_labels(*inputs);
     const Geometry geometry =
         class_axis_ < 0 ? without_classes(shape, kept_) : with_classes(shape, kept_, class_axis_);
-    if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
+    if (inputs->weight)
+      read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fastloss_overlap& call = inputs->call;
     fill(run, inputs->y_true, inputs->y_pred, inputs->weights, &call);
     call.outer = geometry.outer;
@@ -160,11 +163,15 @@ class Overlap : public LossAttributes {
   }
 
   int64_t terms() const { return 1 + int64_t(companions_.size()); }
-  int forward(const Inputs& inputs, void* loss, void* values, void* gradient) const {
-    return fastloss_overlap_forward(&inputs.call, loss, values, gradient);
+  void forward(const Run& run, const Inputs& inputs, void* loss, void* values,
+               void* gradient) const {
+    Core::forward(run, inputs.call, loss, values, gradient);
   }
-  int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
-    return fastloss_overlap_backward(&inputs.call, upstream, gradient);
+  void backward(const Run& run, const Inputs& inputs, const void* upstream, void* gradient) const {
+    Core::backward(run, inputs.call, upstream, gradient);
+  }
+  static bool find_on_gpu() {
+    return LossAttributes::find_on_gpu() && Core::find_on_gpu("overlap");
   }
   bool in_place() const { return true; }
 

@@ -6,6 +6,9 @@ namespace fastloss {
 namespace {
 
 class Rowwise : public LossAttributes {
+ protected:
+  using Core = fastloss::Core<fastloss_rowwise_forward, fastloss_rowwise_backward>;
+
  public:
   struct Inputs {
     Tensor y_true, y_pred, weight, class_weight;
@@ -46,7 +49,8 @@ class Rowwise : public LossAttributes {
                     text_of(shape) + "; expected " +
                     (sparse ? "one label for each row of classes: " : "the same shape: ") +
                     text_of(expected));
-    if (inputs->weight) read_weight(inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
+    if (inputs->weight)
+      read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fastloss_rowwise& call = inputs->call;
     fill(run, inputs->y_true, inputs->y_pred, inputs->weights, &call);
     call.outer = count_of(Dims(shape.begin(), shape.begin() + axis_));
@@ -70,11 +74,14 @@ class Rowwise : public LossAttributes {
     return next;
   }
 
-  int forward(const Inputs& inputs, void* loss, void*, void* gradient) const {
-    return fastloss_rowwise_forward(&inputs.call, loss, gradient, nullptr, nullptr);
+  void forward(const Run& run, const Inputs& inputs, void* loss, void*, void* gradient) const {
+    Core::forward(run, inputs.call, loss, gradient, nullptr, nullptr);
   }
-  int backward(const Inputs& inputs, const void* upstream, void* gradient) const {
-    return fastloss_rowwise_backward(&inputs.call, upstream, gradient);
+  void backward(const Run& run, const Inputs& inputs, const void* upstream, void* gradient) const {
+    Core::backward(run, inputs.call, upstream, gradient);
+  }
+  static bool find_on_gpu() {
+    return LossAttributes::find_on_gpu() && Core::find_on_gpu("rowwise");
   }
   bool in_place() const { return true; }
 
@@ -94,8 +101,7 @@ class Metrics : public Rowwise {
     void* const loss = run.output(0, wide, inputs.rows);
     void* const log_sum_exp = run.output(1, wide, inputs.rows);
     void* const hit = run.output(2, FASTLOSS_BOOL, inputs.rows);
-    check_call(fastloss_rowwise_forward(&inputs.call, loss, nullptr, log_sum_exp,
-                                        static_cast<uint8_t*>(hit)));
+    Core::forward(run, inputs.call, loss, nullptr, log_sum_exp, static_cast<uint8_t*>(hit));
   }
 };
 
@@ -112,7 +118,7 @@ void register_rowwise() {
   extend(metrics);
   metrics.attribute(kAccumulation).output("value: A").output("log_sum_exp: A").output("hit: bool");
   metrics.define(unknown_shape);
-  register_kernels<Metrics>("FastlossRowwiseMetrics");
+  register_kernels<Metrics>("FastlossRowwiseMetrics", Metrics::find_on_gpu);
 }
 
 }  // namespace fastloss

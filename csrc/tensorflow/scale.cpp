@@ -1,3 +1,4 @@
+#include "../fastloss_cuda.h"
 #include "loss_op.h"
 #include "register.h"
 
@@ -16,19 +17,27 @@ class Scale {
       throw invalid("the upstream gradient has shape " + text_of(dims_of(upstream.get())) +
                     "; expected a scalar");
     const void* const factor = TF_TensorData(upstream.get());
-    if (dtype == FASTLOSS_FLOAT64 ? *static_cast<const double*>(factor) == 1
-                                  : *static_cast<const float*>(factor) == 1)
-      return run.output(0, gradient);
+    // A GPU looks at the factor when it comes to it.
+    if (!run.on_gpu() && is_one(dtype, factor)) return run.output(0, gradient);
     const Dims dims = dims_of(gradient.get());
+    const int64_t count = count_of(dims);
     const void* const from = TF_TensorData(gradient.get());
     void* const to = run.large_output(0, dtype, dims, 0, std::move(gradient), &forwards_);
+    if (run.on_gpu())
+      return check_gpu(scale_there_(dtype, count, from, factor, to, gpu_stream(run.context())));
     void* context = nullptr;
     const fastloss_parallel_for parallel_for = tensorflow_parallel_for(run.context(), &context);
-    if (fastloss_scale(dtype, count_of(dims), from, factor, to, parallel_for, context))
-      throw invalid(fastloss_error());
+    check_call(fastloss_scale(dtype, count, from, factor, to, parallel_for, context));
   }
+  static bool find_on_gpu() { return find_gpu_function("scale", &scale_there_); }
 
  private:
+  static bool is_one(TF_DataType dtype, const void* factor) {
+    return dtype == FASTLOSS_FLOAT64 ? *static_cast<const double*>(factor) == 1
+                                     : *static_cast<const float*>(factor) == 1;
+  }
+
+  inline static decltype(&fastloss_cuda_scale) scale_there_;
   std::atomic<bool> forwards_{true};
 };
 
@@ -42,7 +51,7 @@ void register_scale() {
       .input("upstream: A")
       .output("scaled: T")
       .define(first_input_shape);
-  register_kernels<Scale>("FastlossScale");
+  register_kernels<Scale>("FastlossScale", Scale::find_on_gpu);
 }
 
 }  // namespace fastloss

@@ -66,6 +66,27 @@ def cuda(facts: Facts) -> Iterator[Finding]:
         yield Finding("CUDA", OK, f"{text}; no GPU is seen")
 
 
+def gpu_kernels(facts: Facts) -> Iterator[Finding]:
+    """Whether the ops have kernels for GPUs."""
+    reason = facts.get("fastloss", {}).get("why_not_on_gpu")
+    if reason is None:
+        return
+    in_use = any(device["type"] == "GPU" for device in facts["tensorflow"]["devices"])
+    if not reason:
+        where = "losses run on the GPU" if in_use else "no GPU is in use"
+        yield Finding("GPU kernels", OK, f"libfastloss_cuda.so is loaded; {where}")
+    elif in_use:
+        yield Finding(
+            "GPU kernels",
+            NOTE,
+            f"none: {reason}",
+            "install fastloss anew with nvcc 12.2 or later on PATH: pip install --force-reinstall "
+            "--no-deps --config-settings=cmake.define.FASTLOSS_CUDA=ON fastloss",
+        )
+    else:
+        yield Finding("GPU kernels", OK, f"none: {reason}; no GPU is in use")
+
+
 def xla(facts: Facts) -> Iterator[Finding]:
     """Whether XLA compiles a loss."""
     devices = facts.get("self_test", {}).get("devices", {})

@@ -21,6 +21,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     serving.threads,
     serving.isa,
     devices.cuda,
+    devices.gpu_kernels,
     devices.xla,
     devices.self_test,
     installation.ended,

@@ -94,6 +94,7 @@ def _fastloss() -> dict[str, Any]:
     }
     try:
         facts["threads"] = library.threads()
+        facts["why_not_on_gpu"] = library.why_not_on_gpu()
     except fl.LoadError as error:
         facts["load_error"] = str(error)
     return facts

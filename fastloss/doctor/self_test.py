@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fastloss import ops, reference
-from fastloss.ops.library import LoadError
+from fastloss.ops.library import LoadError, why_not_on_gpu
 from fastloss.reference.rowwise import SPARSE
 
 Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -75,7 +75,7 @@ def run(budget: float = BUDGET_SECONDS) -> dict[str, Any]:
     for device in tf.config.list_logical_devices():
         if device.device_type not in ("CPU", "GPU"):
             continue
-        backend = "reference" if device.device_type == "GPU" else _fused_if_it_loads()
+        backend = _fused_if_it_runs(on_gpu=device.device_type == "GPU")
         failures: list[str] = []
         tested = 0
         with ops.use_backend(backend), tf.device(device.name):
@@ -94,12 +94,12 @@ def run(budget: float = BUDGET_SECONDS) -> dict[str, Any]:
     return {"devices": devices, "seconds": round(time.perf_counter() - start, 2)}
 
 
-def _fused_if_it_loads() -> str:
+def _fused_if_it_runs(on_gpu: bool) -> str:
     try:
-        with ops.use_backend("fused"):
-            return "fused"
+        lacking = why_not_on_gpu()
     except LoadError:
         return "reference"
+    return "reference" if on_gpu and lacking else "fused"
 
 
 def _value_and_gradient(case: Case, dtype: tf.DType) -> tuple[float, np.ndarray]:

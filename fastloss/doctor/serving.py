@@ -44,7 +44,7 @@ def backend(facts: Facts) -> Iterator[Finding]:
             )
     backend, requested = found["backend"], found["requested"]
     if backend == "fused":
-        yield Finding("backend", OK, "fused: the C++ kernels serve")
+        yield Finding("backend", OK, "fused: the kernels serve")
     elif requested == "reference":
         yield Finding(
             "backend",
@@ -60,7 +60,7 @@ def backend(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "backend",
             NOTE,
-            "reference: a GPU is in use, and the kernels of this release run on the CPU",
+            "reference: a GPU is in use, and there are no kernels for it (see GPU kernels)",
             "nothing is broken: the reference runs on the GPU, but is no faster than Keras. To "
             "train on the CPU with the kernels, hide the GPU: CUDA_VISIBLE_DEVICES=-1",
         )

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fastloss import reference
 from fastloss.ops.context import is_recorded
+from fastloss.ops.elementwise import MAX_TERMS
 from fastloss.ops.library import float64_bits, ops, runs_reference
 from fastloss.reference.columns import Task
 
@@ -41,6 +42,16 @@ def columns(
     """
     if runs_reference():
         return reference.columns(tasks, factor, y_true, y_pred, weight, reduction, replicas)
+    if len(tasks) > MAX_TERMS:
+        parts = (slice(MAX_TERMS), slice(MAX_TERMS, None))
+        sums, values = zip(
+            *(
+                columns(tasks[part], factor[part], y_true, y_pred, weight, reduction, replicas)
+                for part in parts
+            ),
+            strict=True,
+        )
+        return sum(sums), tf.concat(values, 0)
     kernels = ops()
     weights: list[tf.Tensor] = [] if weight is None else [weight]
     inputs = (y_true, y_pred, weights, [factor])

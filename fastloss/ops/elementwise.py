@@ -12,6 +12,9 @@ from fastloss.ops.context import is_recorded
 from fastloss.ops.library import float64_bits, ops, runs_reference
 from fastloss.reference.elementwise import Term
 
+# As many as a kernel on a GPU adds up: FASTLOSS_CUDA_MAX_TERMS of csrc/fastloss_cuda.h.
+MAX_TERMS = 16
+
 LABEL_DTYPES = frozenset(
     (
         tf.bool,
@@ -112,6 +115,13 @@ def elementwise_sum(
     """
     if runs_reference():
         return reference.elementwise_sum(terms, y_true, y_pred, weight, reduction, replicas)
+    if len(terms) > MAX_TERMS:
+        parts = (terms[:MAX_TERMS], terms[MAX_TERMS:])
+        sums, values = zip(
+            *(elementwise_sum(part, y_true, y_pred, weight, reduction, replicas) for part in parts),
+            strict=True,
+        )
+        return sum(sums), None if reduction == "none" else tf.concat(values, 0)
     kernels = ops()
     dtype = y_pred.dtype
     weights: list[tf.Tensor] = [] if weight is None else [weight]

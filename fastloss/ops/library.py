@@ -62,18 +62,29 @@ def _load() -> Any:
         )
     oldest, newest = TESTED_RELEASES
     release = tuple(map(int, tf.__version__.split(".")[:2]))
-    _threads().fastloss_use_tensorflow_threads(int(oldest <= release <= newest))
+    tested = int(oldest <= release <= newest)
+    _functions().fastloss_use_tensorflow_threads(tested)
+    _functions().fastloss_use_tensorflow_gpu(tested)
     return loaded
 
 
-def _threads() -> ctypes.CDLL:
-    return ctypes.CDLL(str(LIBRARY))
+def _functions() -> ctypes.CDLL:
+    """Those beside the ops."""
+    functions = ctypes.CDLL(str(LIBRARY))
+    functions.fastloss_tensorflow_gpu.restype = ctypes.c_char_p
+    return functions
 
 
 def threads() -> str:
     """Whose threads the kernels run on: "tensorflow" or "fastloss"."""
     ops()
-    return "tensorflow" if _threads().fastloss_tensorflow_threads() else "fastloss"
+    return "tensorflow" if _functions().fastloss_tensorflow_threads() else "fastloss"
+
+
+def why_not_on_gpu() -> str:
+    """Empty if every op has a kernel for GPUs, else the reason."""
+    ops()
+    return _functions().fastloss_tensorflow_gpu().decode()
 
 
 def ops() -> Any:
@@ -94,16 +105,17 @@ def _auto() -> str:
     if isinstance(loaded, LoadError):
         warnings.warn(f"{loaded} Until then the slower reference serves.", stacklevel=2)
         return "reference"
-    # The kernels run on the CPU: with the predictions on a GPU, moving them costs more.
-    return "reference" if tf.config.list_logical_devices("GPU") else "fused"
+    # With the predictions on a GPU, moving them to a kernel on the CPU costs more.
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return "reference" if on_gpu and why_not_on_gpu() else "fused"
 
 
 def backend() -> str:
-    """What computes the losses now: "fused" (the C++ kernels) or "reference" (TensorFlow ops).
+    """What computes the losses now: "fused" (the kernels) or "reference" (TensorFlow ops).
 
     `FASTLOSS_BACKEND` or `set_backend` choose it; with "auto", the default, the kernels serve where
-    they load and no GPU is in use. Inside `tf.function(jit_compile=True)` the reference serves in
-    any case, and XLA compiles it.
+    they load, and where a GPU is in use, if they are built for it. Inside
+    `tf.function(jit_compile=True)` the reference serves in any case, and XLA compiles it.
 
     Example:
         >>> with fl.use_backend("reference"):
@@ -134,8 +146,8 @@ def set_backend(name: str) -> None:
         >>> fl.set_backend("auto")
 
     Args:
-        name: "auto" (the default of the package), "fused" (the C++ kernels) or "reference"
-            (TensorFlow ops).
+        name: "auto" (the default of the package), "fused" (the kernels) or "reference" (TensorFlow
+            ops).
 
     Raises:
         ValueError: If the name is another.

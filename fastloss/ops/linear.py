@@ -55,7 +55,7 @@ class Head(NamedTuple):
         for block in range(blocks):
             begin, end = block * rows // blocks, (block + 1) * rows // blocks
             part = tf.matmul(left[:, begin:end], right, transpose_a=True)
-            total = ops().fastloss_accumulate(total, part, tf.constant(begin, tf.int64))
+            total = ops().fastloss_accumulate(total, part, tf.constant(begin))
         return total
 
     def hidden_gradient(self, slope: Tensor, kernel: Tensor) -> Tensor:

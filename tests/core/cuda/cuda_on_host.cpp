@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <vector>
 
 #include "../../../csrc/error.h"
@@ -36,6 +37,7 @@ int current = 0, threads = 0;
 const std::function<void()>* body;
 uint64_t slots[2][kMaxThreads];
 std::vector<double> shared;
+std::mutex running;
 
 /* swapcontext makes two calls of the system each time, so fibers, once begun, are resumed by
  * longjmp. The address sanitizer follows the former only. */
@@ -119,6 +121,7 @@ int run(const std::function<void()>& kernel, int64_t blocks, int block_threads,
     return fail("a GPU has no room for %lld blocks of %d threads with %lld bytes",
                 static_cast<long long>(blocks), block_threads,
                 static_cast<long long>(shared_bytes));
+  const std::lock_guard<std::mutex> one_kernel_at_a_time(running);
   ++launches;
   body = &kernel;
   threads = block_threads;
