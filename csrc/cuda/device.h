@@ -19,16 +19,39 @@ __device__ __forceinline__ T from_lane_above(T x, int distance, int width) {
   return __shfl_down_sync(0xffffffffu, x, distance, width);
 }
 
+// Of the lane whose number differs in the bits of `mask`; all threads of a block must call.
+template <class T>
+__device__ __forceinline__ T from_lane_across(T x, int mask) {
+  return __shfl_xor_sync(0xffffffffu, x, mask);
+}
+
 // Memory of a block, as much as its launch asked for.
 __device__ __forceinline__ void* shared_memory() {
-  extern __shared__ double fastloss_shared[];
+  extern __shared__ uint4 fastloss_shared[];
   return fastloss_shared;
+}
+
+// What a launch may ask for without leave.
+constexpr int64_t kSharedBytes = 48 << 10;
+
+// The most that a block may ask for, beside a little that kernels have of their own.
+inline int64_t shared_room() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device)) {
+    cudaGetLastError();
+    return kSharedBytes;
+  }
+  return bytes - (2 << 10);
 }
 
 // 0, or -1 with the reason.
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes,
            void* stream, const Arguments&... arguments) {
+  if (shared_bytes > kSharedBytes)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shared_bytes));
   kernel<<<static_cast<unsigned>(blocks), threads, static_cast<size_t>(shared_bytes),
            static_cast<cudaStream_t>(stream)>>>(arguments...);
   const cudaError_t error = cudaGetLastError();

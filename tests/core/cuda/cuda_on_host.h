@@ -49,6 +49,20 @@ T from_lane_above(T x, int distance, int width) {
   return x;
 }
 
+template <class T>
+T from_lane_across(T x, int mask) {
+  static_assert(sizeof(T) <= 8, "a lane hands over 8 bytes");
+  uint64_t bits = 0;
+  __builtin_memcpy(&bits, &x, sizeof(x));
+  bits = exchange(bits, static_cast<int>(threadIdx.x) ^ mask);
+  __builtin_memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+
+/* What a block may ask for; tests make it scarce. */
+extern int64_t room;
+inline int64_t shared_room() { return room; }
+
 int run(const std::function<void()>& kernel, int64_t blocks, int threads, int64_t shared_bytes);
 
 template <class... Parameters, class... Arguments>
