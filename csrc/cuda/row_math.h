@@ -58,17 +58,11 @@ class RowLoss {
     Largest<T> of_x = nothing, of_y = nothing;
     row_.template each<!kPicks>({true, !walk_.sparse, false},
                                 [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
-                                  FASTLOSS_UNROLL
-                                  for (int i = 0; i < kWidth; ++i) {
-                                    if (i >= place.count) continue;
-                                    of_x.raise({place.at(i), x[i]});
-                                    if constexpr (!kPicks) of_y.raise({place.at(i), y[i]});
-                                  }
+                                  const auto place_of = [&](int i) { return place.at(i); };
+                                  of_x.add(x, place.count, place_of);
+                                  if constexpr (!kPicks) of_y.add(y, place.count, place_of);
                                 });
-    const auto join = [](Largest<T> x, Largest<T> y) {
-      x.raise(y);
-      return x;
-    };
+    const auto join = [](Largest<T> x, Largest<T> y) { return Largest<T>::join(x, y); };
     int64_t expected = task_.label;
     if constexpr (!kPicks) {
       if (!walk_.sparse) expected = group_.join(of_y, join).place;
@@ -200,13 +194,13 @@ class RowLoss {
   }
 
   __device__ __forceinline__ Sums<T> collect() {
+    // Sums that add up do so in double: a long row is not one long chain of additions in T.
     const bool adds = walk_.functor.adds;
-    Sums<T> own = RowwiseLoss<T>::none();
-    if (!adds) own = categorical_hinge<T>::none();
+    Sums<T> own = categorical_hinge<T>::none();
     double a = 0, b = 0, c = 0;
     row_.template each<true>(
         {true, true, true}, [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
-          Sums<T> some = own;
+          Sums<T> some = {T(0), T(0), T(0)};
           walk_.functor.open_dense([&](const auto& loss) {
             using Loss = std::decay_t<decltype(loss)>;
             some = Loss::none();
@@ -214,23 +208,22 @@ class RowLoss {
             for (int i = 0; i < kWidth; ++i)
               if (i < place.count)
                 some = Loss::join(some, loss.terms(share_of_y<Loss>(y[i]), share_of_x(loss, x[i])));
-            own = Loss::join(own, some);
           });
-          // A long row is not one long chain of additions in T.
-          a += double(some.a), b += double(some.b), c += double(some.c);
+          a += double(some.a);
+          if (adds)
+            b += double(some.b), c += double(some.c);
+          else
+            own = categorical_hinge<T>::join(own, some);
         });
-    if (adds) {
-      own = {T(a), T(b), T(c)};
-    } else {
-      own.a = T(a);
-    }
+    own.a = T(a);
+    if (adds) own.b = T(b), own.c = T(c);
     return group_.join(own, [&](Sums<T> x, Sums<T> y) {
       return adds ? RowwiseLoss<T>::join(x, y) : categorical_hinge<T>::join(x, y);
     });
   }
 
   __device__ __forceinline__ void slopes_of_dense(const Sums<T>& sums) {
-    const T scale = kind() == Row::parts ? T(double(task_.scale) / double(x_.sum)) : task_.scale;
+    const T scale = kind() == Row::parts ? task_.scale / x_.sum : task_.scale;
     row_.template each<true>({true, true, true},
                              [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
                                T slope[kWidth];

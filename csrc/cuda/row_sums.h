@@ -87,8 +87,22 @@ struct Largest {
   int64_t place;
   T value;
 
-  FASTLOSS_INLINE void raise(Largest x) {
-    if (x.value > value || (x.value == value && x.place < place)) *this = x;
+  static FASTLOSS_INLINE Largest join(Largest x, Largest y) {
+    return y.value > x.value || (y.value == x.value && y.place < x.place) ? y : x;
+  }
+
+  // The first `count` of some numbers; place_of(i) is that of number i.
+  template <int kWidth, class PlaceOf>
+  FASTLOSS_INLINE void add(const T (&x)[kWidth], int count, const PlaceOf& place_of) {
+    T top = -Format<T>::kInfinity;
+    int first = kWidth;
+    FASTLOSS_UNROLL
+    for (int i = kWidth - 1; i >= 0; --i) {
+      const bool reaches = i < count && x[i] >= top;
+      top = reaches ? x[i] : top;
+      first = reaches ? i : first;
+    }
+    if (first < kWidth) *this = join(*this, {place_of(first), top});
   }
 };
 

@@ -16,20 +16,22 @@ namespace FASTLOSS_ISA {
 // How much of a row is kept.
 struct Kept {
   int vectors;      // of each row, a multiple of 4
-  int label_bytes;  // of a vector of labels, a multiple of 4; 0 where none are read
+  int label_words;  // of a part of a vector of labels; 0 where none are read
 };
 
 template <int kSize, bool kPicks, class Group>
 struct RowAlong {
   using T = typename Predictions<kSize>::T;
   static constexpr int kWidth = 16 / kSize;
+  // Labels of any size want up to four times the registers: they come by parts.
+  static constexpr int kPart = kWidth < 4 ? kWidth : 4, kParts = kWidth / kPart;
   // Vectors that are under way before the first is looked at.
   static constexpr int kFlight = !kPicks ? 1 : Group::kBlock > kThreads ? 4 : 2;
 
   const RowWalk<T>& walk;
   const RowTask<T>& task;
   const int64_t classes;
-  const int vectors, kept, label_bytes;
+  const int vectors, kept, label_words;
   const bool live;
   bool has_x = false, has_y = false;
 
@@ -40,18 +42,16 @@ struct RowAlong {
         classes(walk.classes),
         vectors(static_cast<int>((walk.classes + kWidth - 1) / kWidth)),
         kept(keeps.vectors),
-        label_bytes(keeps.label_bytes),
+        label_words(keeps.label_words),
         live(live) {}
 
-  // Where a vector is kept.
+  // Where vectors are kept: predictions, and the words of labels.
   __device__ __forceinline__ char* kept_x(int vector) const {
-    return static_cast<char*>(shared_memory()) +
-           (Group::row() * kept * (16 + label_bytes) + vector * 16);
+    const int of_row = kept * (16 + 4 * kParts * label_words);
+    return static_cast<char*>(shared_memory()) + (Group::row() * of_row + vector * 16);
   }
-  __device__ __forceinline__ uint32_t* kept_y(int vector) const {
-    return reinterpret_cast<uint32_t*>(
-        static_cast<char*>(shared_memory()) +
-        (Group::row() * kept * (16 + label_bytes) + kept * 16 + vector * label_bytes));
+  __device__ __forceinline__ uint32_t* kept_y() const {
+    return reinterpret_cast<uint32_t*>(kept_x(kept));
   }
 
   __device__ __forceinline__ Place place_of(int vector) const {
@@ -81,25 +81,28 @@ struct RowAlong {
                         words);
   }
 
-  __device__ __forceinline__ void fetch_y(int vector, RawVectors<1, kWidth>* raw) const {
-    uint32_t (&words)[RawVectors<1, kWidth>::kWords] = raw->words[0];
-    if (has_y && vector < kept) {
-      const uint32_t* const from = kept_y(vector);
+  // A part of a vector of labels, made T. Where kept, neighbouring threads have neighbouring words.
+  __device__ __forceinline__ void read_y(int vector, int part, T* y) const {
+    RawVectors<1, kPart> raw;
+    uint32_t (&words)[RawVectors<1, kPart>::kWords] = raw.words[0];
+    const bool keeps = vector < kept;
+    uint32_t* const place = keeps ? kept_y() + part * label_words * kept + vector : nullptr;
+    if (has_y && keeps) {
       FASTLOSS_UNROLL
-      for (int i = 0; i < RawVectors<1, kWidth>::kWords; ++i)
-        if (4 * i < label_bytes) words[i] = from[i];
-      return;
+      for (int i = 0; i < RawVectors<1, kPart>::kWords; ++i)
+        if (i < label_words) words[i] = place[i * kept];
+    } else {
+      const char* const row =
+          static_cast<const char*>(walk.y_true) + task.row * classes * walk.y_true_size;
+      const int64_t first[1] = {int64_t(vector) * kWidth + part * kPart};
+      raw.load_any(walk.y_true_size, row, first, 0, live ? classes : 0);
+      if (keeps) {
+        FASTLOSS_UNROLL
+        for (int i = 0; i < RawVectors<1, kPart>::kWords; ++i)
+          if (i < label_words) place[i * kept] = words[i];
+      }
     }
-    const Place place = place_of(vector);
-    const char* const row =
-        static_cast<const char*>(walk.y_true) + task.row * classes * walk.y_true_size;
-    const int64_t first[1] = {place.first};
-    raw->load_any(walk.y_true_size, row, first, 0, live ? classes : 0);
-    if (vector >= kept) return;
-    uint32_t* const to = kept_y(vector);
-    FASTLOSS_UNROLL
-    for (int i = 0; i < RawVectors<1, kWidth>::kWords; ++i)
-      if (4 * i < label_bytes) to[i] = words[i];
+    raw.widen_any(walk.y_true_dtype, y);
   }
 
   template <bool kLabels, class Visit>
@@ -125,9 +128,8 @@ struct RowAlong {
         }
         if (kLabels && wants.y) {
           if (wants_y) {
-            RawVectors<1, kWidth> raw;
-            fetch_y(vector, &raw);
-            raw.widen_any(walk.y_true_dtype, y);
+            FASTLOSS_UNROLL
+            for (int part = 0; part < kParts; ++part) read_y(vector, part, y + part * kPart);
           }
           if (wants.ready) walk.ready_labels(task, place, y);
         }
@@ -160,8 +162,13 @@ struct RowAlong {
   }
 };
 
+// How many blocks share a multiprocessor: said, so that the compiler does not spill registers for
+// more.
 template <int kSize, bool kPicks, class Group>
-__global__ void __launch_bounds__(Group::kBlock)
+constexpr int kBlocksAtLeast = kSize < 8 && Group::kBlock == kThreads ? 2 : 1;
+
+template <int kSize, bool kPicks, class Group>
+__global__ void __launch_bounds__(Group::kBlock, kBlocksAtLeast<kSize, kPicks, Group>)
     rows_along(const __grid_constant__ RowWalk<typename Predictions<kSize>::T> walk,
                const Kept kept) {
   using T = typename Predictions<kSize>::T;
@@ -210,17 +217,18 @@ constexpr int64_t kSharedOfSeveral = 64 << 10;
 template <int kSize, bool kPicks, class Group>
 int launch_rows_of(const RowWalk<typename Predictions<kSize>::T>& walk, int64_t room,
                    void* stream) {
-  constexpr int kWidth = 16 / kSize;
+  using Classes = RowAlong<kSize, kPicks, Group>;
+  constexpr int kWidth = Classes::kWidth;
   Kept kept = {0, 0};
-  if (!kPicks && !walk.sparse) kept.label_bytes = std::max(4, kWidth * walk.y_true_size);
+  if (!kPicks && !walk.sparse)
+    kept.label_words = std::max(1, Classes::kPart * walk.y_true_size / 4);
   // A softmax alone needs a row once.
+  const int64_t bytes = Group::kRows * (16 + 4 * Classes::kParts * kept.label_words);
   if (!kPicks || walk.gradient || walk.hit)
-    kept.vectors = static_cast<int>(std::min((walk.classes + 4 * kWidth - 1) / (4 * kWidth),
-                                             room / (4 * Group::kRows * (16 + kept.label_bytes))) *
-                                    4);
-  const int64_t bytes = int64_t(Group::kRows) * kept.vectors * (16 + kept.label_bytes);
-  return launch(rows_along<kSize, kPicks, Group>, walk.pieces.count, Group::kBlock, bytes, stream,
-                walk, kept);
+    kept.vectors = static_cast<int>(
+        std::min((walk.classes + 4 * kWidth - 1) / (4 * kWidth), room / (4 * bytes)) * 4);
+  return launch(rows_along<kSize, kPicks, Group>, walk.pieces.count, Group::kBlock,
+                kept.vectors * bytes, stream, walk, kept);
 }
 
 template <int kSize, bool kPicks>
