@@ -31,10 +31,10 @@ __device__ __forceinline__ void* shared_memory() {
   return fastloss_shared;
 }
 
-// What a launch may ask for without leave.
-constexpr int64_t kSharedBytes = 48 << 10;
+// What a launch may ask for without leave, beside the little that kernels have of their own.
+constexpr int64_t kSharedBytes = 46 << 10;
 
-// The most that a block may ask for, beside a little that kernels have of their own.
+// The most that a block may ask for, likewise.
 inline int64_t shared_room() {
   int device = 0, bytes = 0;
   if (cudaGetDevice(&device) ||

@@ -35,12 +35,13 @@ class RowLoss {
   __device__ __forceinline__ RowResult<T> compute() {
     RowResult<T> result = {T(0), T(0), false};
     if (walk_.hit) result.hit = is_hit() && !task_.skips;
+    const T label_x = kPicks ? label_prediction() : T(0);
     normalise();
     if (walk_.functor.prediction == Row::logits) result.log_sum_exp = x_.shift + x_.log_sum;
     // d z_loss * lse^2 / d lse
     z_slope_ = T(2) * walk_.z_loss * result.log_sum_exp;
     if constexpr (kPicks)
-      result.loss = pick();
+      result.loss = pick(label_x);
     else
       result.loss = dense();
     if (walk_.z_loss != 0) result.loss += walk_.z_loss * result.log_sum_exp * result.log_sum_exp;
@@ -68,6 +69,14 @@ class RowLoss {
       if (!walk_.sparse) expected = group_.join(of_y, join).place;
     }
     return group_.join(of_x, join).place == expected;
+  }
+
+  // Read before any thread writes the gradient, which may take its place: to have been through a
+  // join says so to all.
+  __device__ __forceinline__ T label_prediction() {
+    T x = row_.at(task_.label);
+    if (kind() == Row::values) x = group_.join(x, [](T same, T) { return same; });
+    return walk_.softens ? walk_.soften(x) : x;
   }
 
   // The softmax, or the sum of the parts.
@@ -115,9 +124,7 @@ class RowLoss {
 
   // The loss that looks at the label's class alone. Away from it the gradient is a multiple of the
   // shares.
-  __device__ __forceinline__ T pick() {
-    T x = row_.at(task_.label);
-    if (walk_.softens) x = walk_.soften(x);
+  __device__ __forceinline__ T pick(T x) {
     Share<T> share = {x, x};
     if (kind() == Row::logits) {
       share.z = (x - x_.shift) - x_.log_sum;
@@ -197,7 +204,7 @@ class RowLoss {
     // Sums that add up do so in double: a long row is not one long chain of additions in T.
     const bool adds = walk_.functor.adds;
     Sums<T> own = categorical_hinge<T>::none();
-    double a = 0, b = 0, c = 0;
+    double a = -0.0, b = -0.0, c = -0.0;
     row_.template each<true>(
         {true, true, true}, [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
           Sums<T> some = {T(0), T(0), T(0)};

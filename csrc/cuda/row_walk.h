@@ -1,6 +1,7 @@
 // What every rowwise kernel is told, and what is known of a row before its classes are looked at.
 #pragma once
 
+#include "class_label.h"
 #include "cycle.h"
 #include "dtypes.h"
 #include "layout.h"
@@ -8,51 +9,6 @@
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
-
-constexpr int64_t kNoClass = -1;
-
-template <class Integer>
-FASTLOSS_INLINE int64_t class_of(Integer x) {
-  // What int64 cannot hold is no class either.
-  return Integer(-1) < 0 || sizeof(x) < 8 || static_cast<int64_t>(x) >= 0 ? static_cast<int64_t>(x)
-                                                                          : kNoClass;
-}
-
-// A label that is a class, in any dtype.
-__device__ __forceinline__ int64_t read_class(int32_t dtype, const void* data, int64_t row) {
-  double number;
-  switch (dtype) {
-    case FASTLOSS_INT8:
-      return class_of(static_cast<const int8_t*>(data)[row]);
-    case FASTLOSS_INT16:
-      return class_of(static_cast<const int16_t*>(data)[row]);
-    case FASTLOSS_UINT16:
-      return class_of(static_cast<const uint16_t*>(data)[row]);
-    case FASTLOSS_INT32:
-      return class_of(static_cast<const int32_t*>(data)[row]);
-    case FASTLOSS_UINT32:
-      return class_of(static_cast<const uint32_t*>(data)[row]);
-    case FASTLOSS_INT64:
-      return class_of(static_cast<const int64_t*>(data)[row]);
-    case FASTLOSS_UINT64:
-      return class_of(static_cast<const uint64_t*>(data)[row]);
-    case FASTLOSS_FLOAT16:
-      number = widen<double>(static_cast<const half_bits*>(data)[row]);
-      break;
-    case FASTLOSS_BFLOAT16:
-      number = widen<double>(static_cast<const bfloat16_bits*>(data)[row]);
-      break;
-    case FASTLOSS_FLOAT32:
-      number = double(static_cast<const float*>(data)[row]);
-      break;
-    case FASTLOSS_FLOAT64:
-      number = static_cast<const double*>(data)[row];
-      break;
-    default:  // uint8 and bool
-      return class_of(static_cast<const uint8_t*>(data)[row]);
-  }
-  return number > -0x1p62 && number < 0x1p62 ? static_cast<int64_t>(number) : INT64_MIN;
-}
 
 // Some classes of a row, those that one thread has in hand together: first, first + 2^shift ...
 struct Place {
@@ -121,13 +77,13 @@ struct RowWalk {
 
   __device__ __forceinline__ bool is_ignored(int64_t row) const {
     if (!ignores) return false;
-    return sparse ? read_class(y_true_dtype, y_true, row) == ignore_class : ignored[row] != 0;
+    return sparse ? class_label(y_true_dtype, y_true, row) == ignore_class : ignored[row] != 0;
   }
 
   __device__ __forceinline__ RowTask<T> task(int64_t row, T scale) const {
     RowTask<T> task = {row, 0, false, T(0), T(1), T(0)};
     if (sparse) {
-      task.label = read_class(y_true_dtype, y_true, row);
+      task.label = class_label(y_true_dtype, y_true, row);
       const bool is_ignored = ignores && task.label == ignore_class;
       const bool is_class = task.label >= 0 && task.label < classes;
       task.skips = is_ignored || !is_class;

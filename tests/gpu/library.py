@@ -179,6 +179,49 @@ class Library:
         )
         return Result(loss, values, gradient)
 
+    def forward(
+        self, pattern: str, call: Any, *outputs: Tensor | None, scratch: Tensor | None = None
+    ) -> None:
+        """`fastloss_cuda_<pattern>_forward`."""
+        self._launch(f"{pattern}_forward", pattern, call, outputs, scratch)
+
+    def backward(
+        self,
+        pattern: str,
+        call: Any,
+        upstream: Tensor,
+        gradient: Tensor,
+        scratch: Tensor | None = None,
+    ) -> None:
+        """`fastloss_cuda_<pattern>_backward`."""
+        self._launch(f"{pattern}_backward", pattern, call, (upstream, gradient), scratch)
+
+    def scratch_bytes(self, pattern: str, call: Any) -> int:
+        """`fastloss_cuda_<pattern>_scratch`."""
+        function = getattr(self._library, f"fastloss_cuda_{pattern}_scratch")
+        function.restype = ctypes.c_int64
+        found = function(ctypes.byref(call))
+        self._check(min(found, 0))
+        return found
+
+    def _launch(
+        self,
+        function: str,
+        pattern: str,
+        call: Any,
+        arrays: Sequence[Tensor | None],
+        scratch: Tensor | None,
+    ) -> None:
+        wanted = self.scratch_bytes(pattern, call)
+        if scratch is None:
+            scratch = self.output((wanted,), torch.uint8)
+        assert scratch.numel() >= wanted
+        self._check(
+            getattr(self._library, f"fastloss_cuda_{function}")(
+                ctypes.byref(call), *map(_pointer, (*arrays, scratch)), self.stream()
+            )
+        )
+
     def scale(self, gradient: Tensor, upstream: Tensor, scaled: Tensor) -> None:
         self._check(
             self._library.fastloss_cuda_scale(
