@@ -96,11 +96,12 @@ def plain(kernels: list[str]) -> dict[str, str]:
 
 
 def writes_gradient(name: str) -> bool:
-    return bool(re.match(r"one_loss<.*, true>$|scale_by", name))
+    return bool(re.match(r"one_loss<.*, true>$|scale_by|rows_along|rows_in_tiles", name))
 
 
 def walks(name: str) -> bool:
-    return name.startswith(("one_loss<", "scale_by<", "any_losses<", "row_losses<"))
+    of_elements = ("one_loss<", "scale_by<", "any_losses<", "row_losses<")
+    return name.startswith((*of_elements, "rows_along<", "rows_in_tiles<"))
 
 
 def faults_of(name: str, usage: dict[str, int], count: collections.Counter[str]) -> list[str]:
