@@ -96,13 +96,19 @@ def plain(kernels: list[str]) -> dict[str, str]:
 
 
 def writes_gradient(name: str) -> bool:
-    pattern = r"one_loss<.*, true>$|scale_by|box_losses<[48]|column_losses<|overlap_walk<\d, true"
+    pattern = (
+        r"one_loss<.*, true>$|scale_by|box_losses<[48]|column_losses<|overlap_walk<\d, true"
+        r"|rows_along|rows_in_tiles"
+    )
     return bool(re.match(pattern, name))
 
 
 def walks(name: str) -> bool:
-    kernels = ("one_loss<", "scale_by<", "any_losses<", "row_losses<")
-    return name.startswith((*kernels, "box_losses<", "column_losses<", "overlap_walk<"))
+    of_elements = ("one_loss<", "scale_by<", "any_losses<", "row_losses<")
+    of_rows = ("rows_along<", "rows_in_tiles<")
+    return name.startswith(
+        (*of_elements, *of_rows, "box_losses<", "column_losses<", "overlap_walk<")
+    )
 
 
 def faults_of(name: str, usage: dict[str, int], count: collections.Counter[str]) -> list[str]:

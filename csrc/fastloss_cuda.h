@@ -57,6 +57,15 @@ FASTLOSS_API int fastloss_cuda_columns_forward(const fastloss_columns* call, voi
 FASTLOSS_API int fastloss_cuda_columns_backward(const fastloss_columns* call, const void* upstream,
                                                 void* gradient, void* scratch, void* stream);
 
+/* As fastloss_rowwise_forward and _backward, but for a sparse label that is neither a class nor
+ * ignored: loss, gradient and log_sum_exp of its row are NaN. */
+FASTLOSS_API int64_t fastloss_cuda_rowwise_scratch(const fastloss_rowwise* call);
+FASTLOSS_API int fastloss_cuda_rowwise_forward(const fastloss_rowwise* call, void* loss,
+                                               void* gradient, void* log_sum_exp, uint8_t* hit,
+                                               void* scratch, void* stream);
+FASTLOSS_API int fastloss_cuda_rowwise_backward(const fastloss_rowwise* call, const void* upstream,
+                                                void* gradient, void* scratch, void* stream);
+
 /* scaled = gradient * upstream[0]; in place, an upstream of 1 leaves the gradient unread. */
 FASTLOSS_API int fastloss_cuda_scale(int32_t dtype, int64_t count, const void* gradient,
                                      const void* upstream, void* scaled, void* stream);
@@ -67,6 +76,10 @@ FASTLOSS_API int fastloss_cuda_scale(int32_t dtype, int64_t count, const void* g
 FASTLOSS_API int fastloss_cuda_expand(int32_t dtype, int32_t rank, const int64_t* dims,
                                       const int64_t* strides, const void* from, void* to,
                                       void* stream);
+
+/* total += part; total has the accumulation type of `dtype`, that of part. */
+FASTLOSS_API int fastloss_cuda_accumulate(int32_t dtype, int64_t count, const void* part,
+                                          void* total, void* stream);
 
 /* As fastloss_scalar, on the device. */
 FASTLOSS_API int fastloss_cuda_scalar(const char* function, int32_t dtype, const void* x,

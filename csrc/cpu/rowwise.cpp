@@ -1,8 +1,6 @@
 // The driver of the rowwise pattern. A long row is walked chunk by chunk, its classes being the
 // lanes; short rows, and rows whose classes lie apart in memory, go kRowLanes abreast. Either way a
 // row that fits the caches is read from memory once, and its bits do not depend on other rows.
-#include "../losses/rowwise.h"
-
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -11,6 +9,7 @@
 
 #include "../error.h"
 #include "../fastloss.h"
+#include "../rowwise_call.h"
 #include "abreast.h"
 #include "labels.h"
 #include "row_tile.h"
@@ -20,15 +19,6 @@
 
 namespace fastloss {
 namespace {
-
-struct Loss : LossEntry {
-  bool sparse;
-};
-
-#define FASTLOSS_LABELS_dense false
-#define FASTLOSS_LABELS_sparse true
-#define FASTLOSS_ENTRY(NAME, LABELS, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_LABELS_##LABELS},
-constexpr Loss kLosses[] = {FASTLOSS_ROWWISE_LOSSES(FASTLOSS_ENTRY)};
 
 // Classes of a long row that are walked together, in the L1 cache.
 constexpr int64_t kChunk = 2048;
@@ -67,14 +57,14 @@ struct RowTasks {
 template <class T>
 class Walk {
  public:
-  Walk(const fastloss_rowwise& call, const Loss& loss)
+  explicit Walk(const fastloss_rowwise& call)
       : call_(call),
         ops_(isa().ops<T>()),
         row_ops_(fastloss::row_ops<T>()),
         loops_(row_ops_.find(call.loss, call.parameters)),
         join_two_(fastloss::row_ops<double>().find(call.loss, call.parameters).dense.join_two),
         rows_(call.outer * call.inner),
-        sparse_(loss.sparse),
+        sparse_(find_loss(kRowwiseLosses, call.loss)->sparse),
         picks_(loops_.sparse.pick && call.label_smoothing == 0),
         abreast_(call.classes, call.inner),
         prediction_{
@@ -820,75 +810,34 @@ class Walk {
   std::atomic<int64_t> bad_row_{kNoRow};
 };
 
-const Loss* check(const fastloss_rowwise& call) {
-  const Loss* loss = find_loss(kLosses, call.loss);
-  if (!loss) {
-    fail("loss '%s' is unknown; the rowwise losses are: %s", call.loss, fastloss_rowwise_losses());
-  } else if (call.parameter_count != loss->parameter_count()) {
-    fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-         loss->parameters, call.parameter_count);
-  } else if (!dtype_size(call.y_true_dtype)) {
-    fail("y_true has dtype code %d; expected a boolean, an integer or a float", call.y_true_dtype);
-  } else if (!is_prediction_dtype(call.y_pred_dtype)) {
-    fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-         call.y_pred_dtype);
-  } else if (call.outer < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1) {
-    fail(
-        "outer %lld, classes %lld and inner %lld must not be negative and replicas %d must be "
-        "positive",
-        static_cast<long long>(call.outer), static_cast<long long>(call.classes),
-        static_cast<long long>(call.inner), call.replicas);
-  } else if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT) {
-    fail("reduction code %d is unknown", call.reduction);
-  } else if (!(call.temperature > 0) || !(call.logit_softcap >= 0)) {
-    fail(
-        "temperature is %g and logit_softcap is %g; expected a positive number, and one that is "
-        "not negative",
-        call.temperature, call.logit_softcap);
-  } else if (call.label_smoothing != 0 &&
-             !row_ops<float>().find(call.loss, call.parameters).dense.collect) {
-    fail("loss '%s' has no label_smoothing", call.loss);
-  } else {
-    return loss;
-  }
-  return nullptr;
-}
-
 }  // namespace
-
-const LossEntry* find_rowwise(const char* name) { return find_loss(kLosses, name); }
-
 }  // namespace fastloss
 
 int fastloss_rowwise_forward(const fastloss_rowwise* call, void* loss, void* gradient,
                              void* log_sum_exp, uint8_t* hit) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
-  if (gradient && call->reduction == FASTLOSS_NONE)
-    return fail("a loss per row has no gradient of its own: call fastloss_rowwise_backward");
+  if (check_rowwise_forward(*call, gradient)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    return Walk<double>(*call, *entry)
-        .forward(static_cast<double*>(loss), gradient, static_cast<double*>(log_sum_exp), hit);
-  return Walk<float>(*call, *entry)
-      .forward(static_cast<float*>(loss), gradient, static_cast<float*>(log_sum_exp), hit);
+    return Walk<double>(*call).forward(static_cast<double*>(loss), gradient,
+                                       static_cast<double*>(log_sum_exp), hit);
+  return Walk<float>(*call).forward(static_cast<float*>(loss), gradient,
+                                    static_cast<float*>(log_sum_exp), hit);
 }
 
 int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream, void* gradient) {
   using namespace fastloss;
-  const Loss* entry = check(*call);
-  if (!entry) return -1;
+  if (check_rowwise(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    return Walk<double>(*call, *entry).backward(static_cast<const double*>(upstream), gradient);
-  return Walk<float>(*call, *entry).backward(static_cast<const float*>(upstream), gradient);
+    return Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
+  return Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
 }
 
 int fastloss_rowwise_sparse(const char* loss) {
-  const fastloss::Loss* entry = fastloss::find_loss(fastloss::kLosses, loss);
+  const fastloss::RowwiseLossEntry* entry = fastloss::find_loss(fastloss::kRowwiseLosses, loss);
   return entry && entry->sparse;
 }
 
 const char* fastloss_rowwise_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kLosses);
+  static const std::string names = fastloss::names_of(fastloss::kRowwiseLosses);
   return names.c_str();
 }

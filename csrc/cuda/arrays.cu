@@ -44,6 +44,35 @@ int start_scale(int32_t dtype, int64_t count, const void* gradient, const void* 
                 gradient, static_cast<const T*>(upstream), scaled);
 }
 
+template <int kSize>
+__global__ void __launch_bounds__(kThreads)
+    add_to(const int32_t dtype, const int64_t count, const void* const part, void* const total) {
+  using T = typename Predictions<kSize>::T;
+  constexpr int32_t kTotal = sizeof(T) == 8 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+  using Layout = Tile<sizeof(T), 1>;
+  for (int64_t begin = int64_t(blockIdx.x) * Layout::kElements; begin < count;
+       begin += int64_t(gridDim.x) * Layout::kElements) {
+    const int64_t first[1] = {begin + Layout::first(static_cast<int>(threadIdx.x), 0)};
+    RawVectors<1, Layout::kWidth> raw_part, raw_total;
+    T more[Layout::kWidth], numbers[Layout::kWidth];
+    raw_part.template load_of_size<kSize>(part, first, begin, count);
+    raw_total.template load_of_size<sizeof(T)>(total, first, begin, count);
+    Predictions<kSize>::widen(raw_part, dtype, more);
+    Predictions<sizeof(T)>::widen(raw_total, kTotal, numbers);
+    FASTLOSS_UNROLL
+    for (int i = 0; i < Layout::kWidth; ++i) numbers[i] += more[i];
+    store_numbers<sizeof(T), Layout::kWidth>(numbers, kTotal, first[0], begin, count, total);
+  }
+}
+
+template <int kSize>
+int start_add(int32_t dtype, int64_t count, const void* part, void* total, void* stream) {
+  const int64_t blocks =
+      ceil_div(count, Tile<sizeof(typename Predictions<kSize>::T), 1>::kElements);
+  return launch(add_to<kSize>, std::min(blocks, kMaxBlocks), kThreads, 0, stream, dtype, count,
+                part, total);
+}
+
 }  // namespace
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss
@@ -58,4 +87,16 @@ int fastloss_cuda_scale(int32_t dtype, int64_t count, const void* gradient, cons
                      : dtype == FASTLOSS_FLOAT32 ? cuda::start_scale<4>
                                                  : cuda::start_scale<2>;
   return start(dtype, count, gradient, upstream, scaled, stream);
+}
+
+int fastloss_cuda_accumulate(int32_t dtype, int64_t count, const void* part, void* total,
+                             void* stream) {
+  using namespace fastloss;
+  if (!is_prediction_dtype(dtype))
+    return fail("dtype code %d cannot be accumulated; expected a float", dtype);
+  if (!count) return 0;
+  const auto start = dtype == FASTLOSS_FLOAT64   ? cuda::start_add<8>
+                     : dtype == FASTLOSS_FLOAT32 ? cuda::start_add<4>
+                                                 : cuda::start_add<2>;
+  return start(dtype, count, part, total, stream);
 }

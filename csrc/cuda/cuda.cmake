@@ -62,12 +62,20 @@ add_library(fastloss_cuda SHARED
   csrc/cuda/overlap_walk_double.cu
   csrc/cuda/overlap_walk_float.cu
   csrc/cuda/overlap_walk_half.cu
+  csrc/cuda/row_summary.cu
+  csrc/cuda/rows_along_double.cu
+  csrc/cuda/rows_along_float.cu
+  csrc/cuda/rows_along_half.cu
+  csrc/cuda/rows_apart.cu
+  csrc/cuda/rows_tile.cu
+  csrc/cuda/rowwise.cu
   csrc/cuda/scalar_probe.cu
   csrc/cuda/summary.cu
   csrc/boxes_call.cpp
   csrc/columns_call.cpp
   csrc/elementwise_call.cpp
-  csrc/overlap_call.cpp)
+  csrc/overlap_call.cpp
+  csrc/rowwise_call.cpp)
 target_compile_definitions(fastloss_cuda
   PRIVATE FASTLOSS_ISA=cuda FASTLOSS_VERSION="${PROJECT_VERSION}")
 target_compile_options(fastloss_cuda PRIVATE

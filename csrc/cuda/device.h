@@ -27,14 +27,31 @@ __device__ __forceinline__ T from_lane_across(T x, int mask) {
 
 // Memory of a block, as much as its launch asked for.
 __device__ __forceinline__ void* shared_memory() {
-  extern __shared__ double fastloss_shared[];
+  extern __shared__ uint4 fastloss_shared[];
   return fastloss_shared;
+}
+
+// What a launch may ask for without leave, beside the little that kernels have of their own.
+constexpr int64_t kSharedBytes = 46 << 10;
+
+// The most that a block may ask for, likewise.
+inline int64_t shared_room() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device)) {
+    cudaGetLastError();
+    return kSharedBytes;
+  }
+  return bytes - (2 << 10);
 }
 
 // 0, or -1 with the reason.
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes,
            void* stream, const Arguments&... arguments) {
+  if (shared_bytes > kSharedBytes)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shared_bytes));
   kernel<<<static_cast<unsigned>(blocks), threads, static_cast<size_t>(shared_bytes),
            static_cast<cudaStream_t>(stream)>>>(arguments...);
   const cudaError_t error = cudaGetLastError();

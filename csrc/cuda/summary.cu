@@ -67,10 +67,14 @@ int launch_guess(const ElementwiseWalk<T>& walk, void* stream) {
   return launch(guess_labels<T>, 1, kThreads, 0, stream, walk);
 }
 
+int launch_invert(const Divisor& divisor, void* stream) {
+  return launch(invert, 1, kThreads, 0, stream, divisor);
+}
+
 template <class T>
 int launch_divisor(const T* weight, const Divisor& divisor, void* stream) {
   if (launch(add_weights<T>, divisor.pieces.count, kThreads, 0, stream, weight, divisor)) return -1;
-  return launch(invert, 1, kThreads, 0, stream, divisor);
+  return launch_invert(divisor, stream);
 }
 
 template <class T>

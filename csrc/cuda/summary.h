@@ -20,6 +20,9 @@ struct Divisor {
   double* inverse;
 };
 
+// *inverse out of the partials.
+int launch_invert(const Divisor& divisor, void* stream);
+
 template <class T>
 int launch_divisor(const T* weight, const Divisor& divisor, void* stream);
 

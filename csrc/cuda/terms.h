@@ -5,6 +5,7 @@
 
 #include "../elementwise_call.h"
 #include "../fastloss_cuda.h"
+#include "gamma_two.h"
 #include "walk.h"
 
 namespace fastloss {
@@ -13,15 +14,6 @@ namespace FASTLOSS_ISA {
 #define FASTLOSS_ID(NAME, ...) NAME,
 enum class LossId : int32_t { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ID) };
 #undef FASTLOSS_ID
-
-template <class Loss, class = void>
-struct for_gamma_two {
-  using type = void;
-};
-template <class Loss>
-struct for_gamma_two<Loss, decltype(void(sizeof(typename Loss::GammaTwo)))> {
-  using type = typename Loss::GammaTwo;
-};
 
 template <class T>
 struct BoxedTerm {

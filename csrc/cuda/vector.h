@@ -108,6 +108,15 @@ FASTLOSS_INLINE void store_whole(const uint32_t* words, void* at) {
   }
 }
 
+// 16 bytes into shared memory.
+FASTLOSS_INLINE void keep_whole(const uint32_t* words, void* at) {
+#ifdef __CUDACC__
+  *static_cast<uint4*>(at) = make_uint4(words[0], words[1], words[2], words[3]);
+#else
+  *static_cast<Words4*>(at) = {{words[0], words[1], words[2], words[3]}};
+#endif
+}
+
 // Elements first ... first + kWidth - 1 of an array of which [begin, end) may be touched; others
 // are 0.
 template <int kSize, int kWidth>

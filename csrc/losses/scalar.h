@@ -221,6 +221,14 @@ FASTLOSS_INLINE double exp_near_zero(double r) { return 1 + exp_minus_one(r); }
 template <class T>
 FASTLOSS_INLINE T exp_flushed(T x) {
   using F = Format<T>;
+#ifdef __CUDA_ARCH__
+  // A GPU has an instruction for it, and nothing else of a softmax costs as much.
+  if constexpr (sizeof(T) == sizeof(float)) {
+    T result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * F::kLog2e));
+    return result;
+  }
+#endif
   constexpr T kRound = F::kRound - T(F::kBias);
   // From here down 2^n is 0. NaN stays.
   T bounded = x < F::kExpFlush ? F::kExpFlush : x;

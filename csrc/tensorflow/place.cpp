@@ -55,7 +55,7 @@ void register_place() {
       .output("empty: T")
       .stateful()
       .define(unknown_shape);
-  register_kernels<Empty>("FastlossEmpty");
+  register_kernels_on<Empty, false>("CPU", "FastlossEmpty", {});
   Op("FastlossPlace")
       .attribute("T: {half, bfloat16, float, double}")
       .input("whole: T")
@@ -64,7 +64,7 @@ void register_place() {
       .output("placed: T")
       .stateful()
       .define(first_input_shape);
-  register_kernels<Place>("FastlossPlace");
+  register_kernels_on<Place, false>("CPU", "FastlossPlace", {});
 }
 
 }  // namespace fastloss

@@ -18,6 +18,7 @@ namespace cuda {
 Index threadIdx, blockIdx, gridDim;
 Turns turns = Turns::forwards;
 int64_t launches = 0;
+int64_t room = 225 << 10;
 
 namespace {
 
@@ -117,7 +118,7 @@ uint64_t exchange(uint64_t bits, int thread) {
 
 int run(const std::function<void()>& kernel, int64_t blocks, int block_threads,
         int64_t shared_bytes) {
-  if (blocks < 1 || blocks > INT32_MAX || block_threads > kMaxThreads || shared_bytes > 48 << 10)
+  if (blocks < 1 || blocks > INT32_MAX || block_threads > kMaxThreads || shared_bytes > room)
     return fail("a GPU has no room for %lld blocks of %d threads with %lld bytes",
                 static_cast<long long>(blocks), block_threads,
                 static_cast<long long>(shared_bytes));
@@ -126,7 +127,7 @@ int run(const std::function<void()>& kernel, int64_t blocks, int block_threads,
   body = &kernel;
   threads = block_threads;
   gridDim.x = static_cast<unsigned>(blocks);
-  shared.assign(static_cast<size_t>(shared_bytes) / sizeof(double), 0);
+  shared.assign(static_cast<size_t>(shared_bytes + 7) / sizeof(double), 0);
   for (int64_t i = 0; i < blocks; ++i) {
     blockIdx.x = static_cast<unsigned>(turns == Turns::forwards ? i : blocks - 1 - i);
     run_block();

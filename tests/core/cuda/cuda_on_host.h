@@ -59,6 +59,10 @@ T from_lane_across(T x, int mask) {
   return x;
 }
 
+/* What a block may ask for; tests make it scarce. */
+extern int64_t room;
+inline int64_t shared_room() { return room; }
+
 int run(const std::function<void()>& kernel, int64_t blocks, int threads, int64_t shared_bytes);
 
 template <class... Parameters, class... Arguments>

@@ -1,0 +1,80 @@
+// The threads that share a row, and how they put together what each of them knows.
+#pragma once
+
+#include <cstring>
+
+#include "device.h"
+#include "layout.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+
+// A struct of 32-bit words from the lane across.
+template <class X>
+__device__ __forceinline__ X across(const X& x, int mask) {
+  static_assert(sizeof(X) % 4 == 0, "a lane hands over words");
+  uint32_t words[sizeof(X) / 4];
+  __builtin_memcpy(words, &x, sizeof(x));
+  FASTLOSS_UNROLL
+  for (uint32_t& word : words) word = from_lane_across(word, mask);
+  X other;
+  __builtin_memcpy(&other, words, sizeof(other));
+  return other;
+}
+
+// Over `width` neighbouring lanes, a power of two: each gets what all are joined to. As a join does
+// not ask which of two comes first, all get the same bits.
+template <class X, class Join>
+__device__ __forceinline__ X lanes_join(X x, int width, const Join& join) {
+  for (int mask = width / 2; mask > 0; mask /= 2) x = join(x, across(x, mask));
+  return x;
+}
+
+// A thread by itself.
+struct Alone {
+  template <class X, class Join>
+  __device__ __forceinline__ X join(const X& x, const Join&) const {
+    return x;
+  }
+};
+
+// Some lanes of a warp.
+struct SomeLanes {
+  int width;
+  template <class X, class Join>
+  __device__ __forceinline__ X join(const X& x, const Join& join) const {
+    return lanes_join(x, width, join);
+  }
+};
+
+// kThreadsOfRow threads of a block of kThreadsOfBlock: a warp, or all of them.
+template <int kThreadsOfRow, int kThreadsOfBlock>
+struct RowGroup {
+  static constexpr int kCount = kThreadsOfRow, kBlock = kThreadsOfBlock;
+  static constexpr int kRows = kBlock / kCount;
+  static constexpr bool kWhole = kRows == 1;
+  static_assert(kCount == kWarp || kWhole, "a row has a warp, or the block");
+
+  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kCount; }
+  static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / kCount; }
+
+  template <class X, class Join>
+  __device__ __forceinline__ X join(X x, const Join& join) const {
+    x = lanes_join(x, kWarp, join);
+    if constexpr (kCount == kWarp) {
+      return x;
+    } else {
+      constexpr int kWarps = kCount / kWarp;
+      __shared__ X of_warps[kWarps];
+      const int thread = static_cast<int>(threadIdx.x);
+      // What an earlier call left here has been read.
+      __syncthreads();
+      if (thread % kWarp == 0) of_warps[thread / kWarp] = x;
+      __syncthreads();
+      return lanes_join(of_warps[thread % kWarps], kWarps, join);
+    }
+  }
+};
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss
