@@ -14,7 +14,7 @@ inline int64_t first_row(const Dims& part, const Dims& whole, const Tensor& begi
     throw invalid("part has shape " + text_of(part) + " and the whole has shape " + text_of(whole) +
                   "; expected rows of the same shape, and a scalar for the first of them");
   const void* const number = TF_TensorData(begin.get());
-  const int64_t first = TF_TensorType(begin.get()) == TF_INT32
+  const int64_t first = TF_TensorType(begin.get()) == FASTLOSS_INT32
                             ? *static_cast<const int32_t*>(number)
                             : *static_cast<const int64_t*>(number);
   if (first < 0 || first + part[0] > whole[0])
