@@ -55,6 +55,24 @@ def test_shapes_unknown_while_tracing(case, backend):
             assert_same(actual, expected, "float32", f"{shape} {reduction}")
 
 
+def test_reference_makes_no_matrix_of_integer_labels():
+    y_true, y_pred = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 1000], tf.float32)
+
+    @tf.function
+    def gradient(y_true, y_pred):
+        loss = fl.SparseCategoricalCrossentropy(True, class_weights=[1.0] * 1000, ignore_class=-1)
+        with fl.use_backend("reference"), tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss(y_true, y_pred)
+        return tape.gradient(value, y_pred)
+
+    operations = {
+        x.type for x in gradient.get_concrete_function(y_true, y_pred).graph.get_operations()
+    }
+    assert "SparseSoftmaxCrossEntropyWithLogits" in operations
+    assert "OneHot" not in operations
+
+
 def test_strategy_scales_the_means_by_the_replicas():
     program = """
         import keras, numpy as np, tensorflow as tf

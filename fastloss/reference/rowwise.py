@@ -1,7 +1,8 @@
 """The rowwise losses: each takes rows of labels and predictions, classes in the last dimension.
 
 The names and the order of the parameters are those of `csrc/losses/rowwise.h`. Labels arrive here
-as rows, smoothed and weighed; integer labels as their one-hot rows.
+as rows, smoothed and weighed; integer labels as their one-hot rows, or, where one of them is all
+that a row has, as they are.
 """
 
 from __future__ import annotations
@@ -55,8 +56,19 @@ def _normalised(y_pred: Tensor, epsilon: float) -> Tensor:
     return tf.clip_by_value(y_pred, epsilon, 1 - epsilon)
 
 
-def categorical_crossentropy_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    return -tf.reduce_sum(y_true * _counted(y_true, _log_softmax(y_pred)), axis=-1)
+@tf.custom_gradient
+def categorical_crossentropy_from_logits(
+    y_true: Tensor, y_pred: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    # Through the logarithm's own gradient a compiler would take the softmax twice.
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        upstream = upstream[..., tf.newaxis]
+        log = _log_softmax(y_pred)
+        total = tf.reduce_sum(y_true, axis=-1, keepdims=True)
+        return -upstream * _counted(y_true, log), upstream * (total * tf.exp(log) - y_true)
+
+    log = _counted(y_true, _log_softmax(y_pred))
+    return -tf.reduce_sum(y_true * log, axis=-1), gradient
 
 
 def categorical_crossentropy(y_true: Tensor, y_pred: Tensor, epsilon: float) -> Tensor:
@@ -64,6 +76,8 @@ def categorical_crossentropy(y_true: Tensor, y_pred: Tensor, epsilon: float) -> 
 
 
 def sparse_categorical_crossentropy_from_logits(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    if y_true.dtype.is_integer:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(y_true, y_pred)
     return categorical_crossentropy_from_logits(y_true, y_pred)
 
 
@@ -230,7 +244,7 @@ def kept_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor
 
 
 class _Rows(NamedTuple):
-    """Rows that are ready for a loss: classes last, labels as rows, logits transformed."""
+    """What is ready for a loss: classes last, labels as rows or numbers, logits transformed."""
 
     y_true: Tensor
     y_pred: Tensor
@@ -268,8 +282,11 @@ def _prepared(loss: str, y_true: Tensor, y_pred: Tensor, options: Options, axis:
     known = (label >= 0) & (label < classes)
     # A label that is no class must not pass for a row without labels.
     poison = tf.where(known, tf.ones([], dtype), tf.constant(float("nan"), dtype))[..., tf.newaxis]
+    y_pred *= poison
+    if loss == "sparse_categorical_crossentropy_from_logits" and not options.label_smoothing:
+        return _Rows(tf.where(known, label, tf.zeros_like(label)), y_pred, kept)
     y_true = tf.one_hot(label, tf.cast(classes, tf.int32), dtype=dtype)
-    return _Rows(y_true * poison, y_pred * poison, kept)
+    return _Rows(y_true * poison, y_pred, kept)
 
 
 def _without_ignored(values: Tensor, kept: Tensor | None) -> Tensor:
@@ -288,9 +305,13 @@ def _values(
     if smoothing:
         classes = tf.cast(tf.shape(y_true)[-1], y_true.dtype)
         y_true = y_true * (1 - smoothing) + smoothing / classes
-    if class_weight is not None:
+    numbers = y_true.dtype.is_integer
+    if class_weight is not None and not numbers:
         y_true *= class_weight
     values = LOSSES[loss](y_true, rows.y_pred, *parameters)
+    if class_weight is not None and numbers:
+        # Along the second axis, as the gradient along the first is no tensor but slices of one.
+        values *= tf.gather(class_weight[tf.newaxis], y_true, axis=1)[0]
     if options.z_loss:
         values += options.z_loss * tf.square(_log_sum_exp(rows.y_pred)[..., 0])
     return _without_ignored(values, rows.kept)
