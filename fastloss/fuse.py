@@ -58,7 +58,9 @@ def fuse(
     XLA compiles a program for every shape of its inputs, which costs a fraction of a second. In a
     graph, inputs that are known to hold fewer than 32768 predictions run uncompiled, which is
     quicker. After `max_shapes` shapes, inputs of other shapes run uncompiled, and one warning says
-    so. A function that XLA cannot compile runs uncompiled too; the warning names the op.
+    so. A function that XLA cannot compile runs uncompiled too; the warning names the op. On a CPU
+    so does a function of little else than `sin`, `cos`, `asin`, `acos`, `atan` or `atan2`, for
+    which XLA has no vector instructions.
 
     Args:
         function: `(y_true, y_pred, *parameters)` in TensorFlow or Keras ops, which gives one loss

@@ -278,7 +278,7 @@ def test_is_compiled():
         value_and_gradients(loss, *data())
     (program,) = loss._programs.values()
     assert program._value_and_slope._supported
-    hlo = program._value_and_slope._fused.experimental_get_compiler_ir(*data())(stage="hlo")
+    hlo = program._value_and_slope._fused_once.experimental_get_compiler_ir(*data())(stage="hlo")
     assert "sqrt" in hlo
 
 
@@ -565,7 +565,7 @@ def test_data_of_an_unknown_batch_are_no_constants_of_the_program():
     wanted = value_and_gradients(keras_loss(charbonnier.function), *data(), sources=None)
     assert_same(step(*data()), [wanted[0], wanted[2]])
     (program,) = loss._programs.values()
-    hlo = program._value_and_slope._fused.experimental_get_compiler_ir(*data())(stage="hlo")
+    hlo = program._value_and_slope._fused_once.experimental_get_compiler_ir(*data())(stage="hlo")
     entry = hlo[hlo.index("ENTRY") :]
     assert entry.count(" parameter(") == 2
 

@@ -33,3 +33,8 @@ def not_recorded() -> AbstractContextManager[None]:
 def is_compiled_by_xla() -> bool:
     """Whether this is being traced for `tf.function(jit_compile=True)`."""
     return _xla_context is not None and _xla_context() is not None
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow may place this on a GPU, where XLA compiles for that."""
+    return bool(tf.config.list_logical_devices("GPU"))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from fastloss.ops.context import has_gpu
 from fastloss.ops.library import ops, runs_reference
 from fastloss.ops.row_independence import is_row_independent
 from fastloss.ops.xla import Compiled, Compiler, not_recorded_call
@@ -62,7 +63,7 @@ class RowBlocks:
     def find(self, inputs: Sequence[tf.Tensor]) -> _Traced | None:
         """What evaluates inputs of these shapes, whatever their rows; None if nothing does."""
         y_true, y_pred = inputs[:2]
-        if not self._loss.reduces or runs_reference() or tf.config.list_logical_devices("GPU"):
+        if not self._loss.reduces or runs_reference() or has_gpu():
             return None
         if not y_true.shape.rank or not y_pred.shape.rank:
             return None

@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from fastloss.ops.context import not_recorded
+from fastloss.ops.context import has_gpu, not_recorded
+from fastloss.ops.powers import with_vector_powers
+from fastloss.ops.scalar_calls import is_quicker_uncompiled
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -33,13 +35,15 @@ class Compiler:
         self._warned: set[str] = set()
 
     def supports(self, function: Function, inputs: Sequence[tf.Tensor]) -> bool:
-        """Whether XLA knows all that the function does."""
+        """Whether XLA knows all that the function does, and gains by it."""
         specs = [tf.TensorSpec([n or _SOME_SIZE for n in x.shape], x.dtype) for x in inputs]
         with tf.init_scope():
             # A function of its own: its trace would have the other one forget static shapes.
             probe = tf.function(function, autograph=False, jit_compile=True)
             # A mistake in the function comes up here, and is the user's to see.
-            probe.get_concrete_function(*specs)
+            traced = probe.get_concrete_function(*specs)
+            if not has_gpu() and is_quicker_uncompiled(traced.graph):
+                return False
             try:
                 probe.experimental_get_compiler_ir(*specs)(stage="hlo")
             except (ValueError, tf.errors.OpError) as error:
@@ -107,31 +111,36 @@ class Compiled:
     def __init__(self, function: Function, compiler: Compiler) -> None:
         self._function = function
         self._compiler = compiler
-        self._fused = tf.function(
-            function, autograph=False, jit_compile=True, reduce_retracing=True
-        )
+        self._fused = _fused(function)
+        self._fused_once = _fused(with_vector_powers(function))
         self._plain = tf.function(function, autograph=False, reduce_retracing=True)
         self._supported: bool | None = None
 
     def __call__(self, *inputs: tf.Tensor) -> Any:
-        return self._call(lambda function: function(*inputs), inputs)
+        return self._call(lambda function: function(*inputs), inputs, self._fused)
 
     def not_recorded(self, *inputs: tf.Tensor) -> Any:
         """The same without a gradient, for which a tape would keep all intermediate results."""
-        return self._call(lambda function: not_recorded_call(function, inputs), inputs)
+        return self._call(
+            lambda function: not_recorded_call(function, inputs), inputs, self._fused_once
+        )
 
-    def _call(self, call: Function, inputs: Sequence[tf.Tensor]) -> Any:
+    def _call(self, call: Function, inputs: Sequence[tf.Tensor], fused: Any) -> Any:
         if self._supported is None:
             self._supported = self._compiler.supports(self._function, inputs)
         if not self._supported:
             return call(self._plain)
         if all(x.shape.is_fully_defined() for x in inputs):
-            return call(self._fused if self._compiler.admits(inputs) else self._plain)
+            return call(fused if self._compiler.admits(inputs) else self._plain)
         return tf.cond(
             self._compiler.admits_at_run_time(inputs),
-            lambda: call(self._fused),
+            lambda: call(fused),
             lambda: call(self._plain),
         )
+
+
+def _fused(function: Function) -> Any:
+    return tf.function(function, autograph=False, jit_compile=True, reduce_retracing=True)
 
 
 def not_recorded_call(function: Any, inputs: Sequence[tf.Tensor]) -> Any:
