@@ -298,7 +298,8 @@ void check_shapes() {
   }
 }
 
-// A row has the same bits wherever it stands, and whatever stands beside it.
+// A row has the same bits wherever it stands, whatever stands beside it, and however much shared
+// memory there is.
 void check_rows_apart() {
   for (const Loss& loss : losses())
     for (const int32_t prediction : {FASTLOSS_BFLOAT16, FASTLOSS_FLOAT32, FASTLOSS_FLOAT64})
@@ -323,6 +324,14 @@ void check_rows_apart() {
         call.y_true = y_true.data(), call.y_pred = y_pred.data();
         Outputs sum(call, 3);
         check(!forward(call, true, true, &sum), "forward");
+        if (classes > 1027) {
+          room = 8 << 10;
+          Outputs scarce(call, 3);
+          check(!forward(call, true, true, &scarce), "forward, of which little is kept");
+          check(scarce.loss == sum.loss && scarce.gradient == sum.gradient,
+                "the room changes no bit");
+          room = 225 << 10;
+        }
         call.reduction = FASTLOSS_NONE;
         Outputs each(call, 0);
         check(!forward(call, false, false, &each), "forward");
