@@ -151,7 +151,7 @@ def check_rowwise(library: Library, size: Size) -> None:
     shapes = (*SHAPES, *LONG) if size.huge else SHAPES
     draw = random.Random(7)
     for turn, (subject, dtype, _) in enumerate(
-        itertools.product(SUBJECTS, PREDICTIONS, range(len(shapes) if size.huge else 2))
+        itertools.product(SUBJECTS, PREDICTIONS, range(len(shapes) if size.huge else 4))
     ):
         shape = shapes[turn % len(shapes)]
         options, offset = options_of(subject, draw), turn % 5
