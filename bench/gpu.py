@@ -4,7 +4,8 @@
 
 Builds the library with nvcc. Times are medians of CUDA events over calls that go round sets of
 inputs which together outgrow the L2 cache. Beside the kernels stand the same formulas in PyTorch,
-eager and through torch.compile, and in `jax.jit`, where these are installed. No TensorFlow.
+eager and through torch.compile, in `jax.jit` and in Liger-Kernel, where these are installed and
+have them. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,67 +19,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gpu"))
 
+import gpu_elementwise
 import gpu_overlap
-from formulas import SUBJECTS
-from library import MEAN, Library, Term, build
+import gpu_rowwise
+from library import Library, build
 
+PATTERNS = (gpu_elementwise, gpu_overlap, gpu_rowwise)
 CALLS, ROUNDS, WARMUP = 10, 30, 5
-
-
-class Case(NamedTuple):
-    loss: str
-    y_true: torch.dtype
-    y_pred: torch.dtype
-    elements: int
-
-    def bytes(self, gradient: bool) -> int:
-        """What must move: inputs once, the gradient once."""
-        true, pred = (torch.empty((), dtype=d).element_size() for d in (self.y_true, self.y_pred))
-        return self.elements * (true + pred + (pred if gradient else 0))
-
-
-CASES = [
-    Case(loss, y_true, y_pred, elements)
-    for elements in (1 << 20, 1 << 26, 1 << 28)
-    for loss in (
-        "mean_squared_error",
-        "huber",
-        "binary_crossentropy",
-        "binary_crossentropy_from_logits",
-        "binary_focal_crossentropy_from_logits",
-    )
-    for y_true, y_pred in (
-        (torch.float32, torch.float32),
-        (torch.uint8, torch.float32),
-        (torch.bfloat16, torch.bfloat16),
-        (torch.uint8, torch.bfloat16),
-    )
-]
-COLUMNS = 64
-
-
-class Inputs(NamedTuple):
-    y_true: Tensor
-    y_pred: Tensor
-
-
-def inputs_of(case: Case, count: int) -> list[Inputs]:
-    shape = (case.elements // COLUMNS, COLUMNS)
-    made = []
-    for _ in range(count):
-        y_true = torch.randint(0, 2, shape, device="cuda", dtype=torch.uint8).to(case.y_true)
-        y_pred = torch.randn(shape, device="cuda", dtype=torch.float32)
-        if not case.loss.endswith("logits"):
-            y_pred = torch.sigmoid(y_pred)
-        made.append(Inputs(y_true, y_pred.to(case.y_pred)))
-    return made
 
 
 def median_ms(call: Callable[[int], Any]) -> float:
@@ -106,91 +59,40 @@ def copy_bandwidth() -> float:
     return 2 * source.nbytes / median_ms(lambda _: target.copy_(source))
 
 
-def of_fastloss(library: Library, case: Case, sets: list[Inputs], gradient: bool) -> Callable:
-    subject = next(s for s in SUBJECTS if s.name == case.loss)
-    terms = [Term(subject.name, subject.parameters)]
-    slopes = [torch.empty_like(i.y_pred) if gradient else None for i in sets]
-    loss = torch.empty((), device="cuda")
-    scratch = torch.empty(1 << 20, dtype=torch.uint8, device="cuda")
-
-    def call(turn: int) -> None:
-        at = turn % len(sets)
-        library.elementwise(terms, *sets[at], MEAN, gradient=slopes[at], loss=loss, scratch=scratch)
-
-    return call
-
-
-def of_torch(case: Case, sets: list[Inputs], gradient: bool, compiled: bool) -> Callable:
-    subject = next(s for s in SUBJECTS if s.name == case.loss)
-
-    def loss_of(t: Tensor, p: Tensor) -> Tensor:
-        # As PyTorch's own losses: half types are computed in float32.
-        return subject.formula(t.to(torch.float32), p.to(torch.float32), *subject.parameters).mean()
-
-    run = torch.compile(loss_of) if compiled else loss_of
-
-    def call(turn: int) -> None:
-        t, p = sets[turn % len(sets)]
-        if not gradient:
-            with torch.no_grad():
-                run(t, p)
-            return
-        p = p.detach().requires_grad_()
-        run(t, p).backward()
-
-    return call
-
-
-def jax_ms(case: Case, sets: list[Inputs], gradient: bool) -> float | None:
-    """Milliseconds through `jax.jit`, by the clock over many calls; None for other formulas."""
-    # JAX would take most of the GPU's memory for itself.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+def jax_ms(loss_of: Callable[[Any, Any], Any], sets: list[Any], gradient: bool) -> float:
+    """Milliseconds through `jax.jit`, by the clock over many calls."""
     import jax
     import jax.dlpack
-    import jax.numpy as jnp
-
-    def crossentropy(t: Any, x: Any) -> Any:
-        return t * jax.nn.softplus(-x) + (1 - t) * jax.nn.softplus(x)
-
-    def huber(t: Any, p: Any) -> Any:
-        size = abs(p - t)
-        return jnp.where(size <= 0.7, size**2 / 2, 0.7 * (size - 0.35))
-
-    formulas = {
-        "mean_squared_error": lambda t, p: (p - t) ** 2,
-        "huber": huber,
-        "binary_crossentropy_from_logits": crossentropy,
-    }
-    if case.loss not in formulas:
-        return None
-
-    def loss_of(p: Any, t: Any) -> Any:
-        return formulas[case.loss](t.astype(jnp.float32), p.astype(jnp.float32)).mean()
 
     run = jax.jit(jax.value_and_grad(loss_of) if gradient else loss_of)
-    arrays = [(jax.dlpack.from_dlpack(i.y_pred), jax.dlpack.from_dlpack(i.y_true)) for i in sets]
+    # JAX has no int64 unless it is told so.
+    narrow = ((p, t.int() if t.dtype == torch.int64 else t) for t, p in sets)
+    arrays = [tuple(jax.dlpack.from_dlpack(x) for x in pair) for pair in narrow]
     times = []
     for round_ in range(ROUNDS + WARMUP):
         begin = time.perf_counter()
-        results = [run(*arrays[(round_ + k) % len(arrays)]) for k in range(CALLS)]
-        jax.block_until_ready(results)
+        # The GPU does one after another, so that the last is done when all are.
+        for k in range(CALLS):
+            result = run(*arrays[(round_ + k) % len(arrays)])
+        jax.block_until_ready(result)
         times.append((time.perf_counter() - begin) * 1e3 / CALLS)
     return statistics.median(times[WARMUP:])
 
 
 def contenders(
-    library: Library, case: Any, sets: list[Any], gradient: bool
+    pattern: Any, library: Library, case: Any, sets: list[Any], gradient: bool
 ) -> Iterator[tuple[str, float]]:
-    if isinstance(case, gpu_overlap.RegionCase):
-        for name, call in gpu_overlap.contenders(library, case, sets, gradient):
-            yield name, median_ms(call)
+    """Milliseconds of each."""
+    for name, call in pattern.contenders(library, case, sets, gradient):
+        yield name, median_ms(call)
+    if not importlib.util.find_spec("jax") or not hasattr(pattern, "jax_formula"):
         return
-    yield "fastloss", median_ms(of_fastloss(library, case, sets, gradient))
-    yield "torch eager", median_ms(of_torch(case, sets, gradient, False))
-    yield "torch.compile", median_ms(of_torch(case, sets, gradient, True))
-    found = jax_ms(case, sets, gradient) if importlib.util.find_spec("jax") else None
-    if found is not None:
-        yield "jax.jit", found
+    # JAX would take most of the GPU's memory for itself.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    loss_of = pattern.jax_formula(case)
+    if loss_of is not None:
+        torch.cuda.empty_cache()
+        yield "jax.jit", jax_ms(loss_of, sets, gradient)
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -217,30 +119,29 @@ def main() -> None:
         "loss",
         "y_true",
         "y_pred",
-        "elements",
+        "shape",
         "gradient",
         "contender",
         "ms",
         "GB/s",
         "share",
     )
-    widths = (38, 9, 9, 10, 9, 14, 9, 8, 6)
+    widths = (40, 9, 9, 14, 9, 14, 9, 8, 6)
     print(" ".join(f"{name:<{width}}" for name, width in zip(header, widths, strict=True)))
     with arguments.output.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow((*header, "device"))
-        for case in (*CASES, *gpu_overlap.CASES):
+        for pattern, case in ((p, case) for p in PATTERNS for case in p.CASES):
             if arguments.elements and case.elements != arguments.elements:
                 continue
             one = case.bytes(False)
-            make = gpu_overlap.inputs_of if case in gpu_overlap.CASES else inputs_of
-            sets = make(case, max(2, -(-3 * properties.L2_cache_size // one)))
+            sets = pattern.inputs_of(case, max(2, -(-3 * properties.L2_cache_size // one)))
             for gradient in (False, True):
-                for contender, ms in contenders(library, case, sets, gradient):
+                for contender, ms in contenders(pattern, library, case, sets, gradient):
                     rate = case.bytes(gradient) / ms
                     row = (
                         *(case.loss, dtype_name(case.y_true), dtype_name(case.y_pred)),
-                        *(case.elements, "yes" if gradient else "no", contender),
+                        *("x".join(map(str, case.shape)), "yes" if gradient else "no", contender),
                         *(f"{ms:.4f}", f"{rate / 1e6:.0f}", f"{rate / bandwidth:.2f}"),
                     )
                     writer.writerow((*row, properties.name))

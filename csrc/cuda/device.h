@@ -13,16 +13,30 @@
 namespace fastloss {
 namespace cuda {
 
+// `shuffle` of each 32-bit word.
+template <class T, class Shuffle>
+__device__ __forceinline__ T by_words(const T& x, const Shuffle& shuffle) {
+  static_assert(sizeof(T) % 4 == 0, "a lane hands over words");
+  uint32_t words[sizeof(T) / 4];
+  __builtin_memcpy(words, &x, sizeof(x));
+#pragma unroll
+  for (uint32_t& word : words) word = shuffle(word);
+  T other;
+  __builtin_memcpy(&other, words, sizeof(other));
+  return other;
+}
+
 // Of the threads of a warp, by groups of `width`; all threads of a block must call.
 template <class T>
-__device__ __forceinline__ T from_lane_above(T x, int distance, int width) {
-  return __shfl_down_sync(0xffffffffu, x, distance, width);
+__device__ __forceinline__ T from_lane_above(const T& x, int distance, int width) {
+  return by_words(
+      x, [&](uint32_t word) { return __shfl_down_sync(0xffffffffu, word, distance, width); });
 }
 
 // Of the lane whose number differs in the bits of `mask`; all threads of a block must call.
 template <class T>
-__device__ __forceinline__ T from_lane_across(T x, int mask) {
-  return __shfl_xor_sync(0xffffffffu, x, mask);
+__device__ __forceinline__ T from_lane_across(const T& x, int mask) {
+  return by_words(x, [&](uint32_t word) { return __shfl_xor_sync(0xffffffffu, word, mask); });
 }
 
 // Memory of a block, as much as its launch asked for.

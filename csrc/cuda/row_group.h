@@ -1,32 +1,17 @@
 // The threads that share a row, and how they put together what each of them knows.
 #pragma once
 
-#include <cstring>
-
 #include "device.h"
 #include "layout.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// A struct of 32-bit words from the lane across.
-template <class X>
-__device__ __forceinline__ X across(const X& x, int mask) {
-  static_assert(sizeof(X) % 4 == 0, "a lane hands over words");
-  uint32_t words[sizeof(X) / 4];
-  __builtin_memcpy(words, &x, sizeof(x));
-  FASTLOSS_UNROLL
-  for (uint32_t& word : words) word = from_lane_across(word, mask);
-  X other;
-  __builtin_memcpy(&other, words, sizeof(other));
-  return other;
-}
-
 // Over `width` neighbouring lanes, a power of two: each gets what all are joined to. As a join does
 // not ask which of two comes first, all get the same bits.
 template <class X, class Join>
 __device__ __forceinline__ X lanes_join(X x, int width, const Join& join) {
-  for (int mask = width / 2; mask > 0; mask /= 2) x = join(x, across(x, mask));
+  for (int mask = width / 2; mask > 0; mask /= 2) x = join(x, from_lane_across(x, mask));
   return x;
 }
 

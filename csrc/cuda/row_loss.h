@@ -1,141 +1,275 @@
-// A rowwise loss in a box: which it is, is looked up for a vector of classes, or for a row.
+// One row of classes from its numbers to its loss and gradient, whoever holds the numbers.
+//
+// A `row` hands over its classes: each<kLabels>(wants, visit) calls visit(place, x, y) for every
+// vector of them, the same number of times in each thread; at(c) is one raw prediction; store()
+// takes the gradient of a vector.
 #pragma once
 
-#include <cstring>
-#include <utility>
-
-#include "../rowwise_call.h"
-#include "device.h"
-#include "gamma_two.h"
+#include "row_group.h"
+#include "row_sums.h"
+#include "row_walk.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-template <class... Losses>
-struct LossList {};
-
-// Where a loss first stands in a list.
-template <class Loss, class List>
-struct index_in;
-template <class Loss, class... Rest>
-struct index_in<Loss, LossList<Loss, Rest...>> {
-  static constexpr int value = 0;
+// What is asked of the classes of a row: predictions, labels, and these as the loss sees them.
+struct Wants {
+  bool x, y, ready;
 };
-template <class Loss, class First, class... Rest>
-struct index_in<Loss, LossList<First, Rest...>> {
-  static constexpr int value = 1 + index_in<Loss, LossList<Rest...>>::value;
-};
-
-template <class Loss, class = void>
-struct pick_of {
-  using type = void;
-};
-template <class Loss>
-struct pick_of<Loss, decltype(void(&Loss::pick))> {
-  using type = Loss;
-};
-
-#define FASTLOSS_DENSE(NAME, ...) \
-  , typename dense_of<NAME<T>>::type, typename for_gamma_two<NAME<T>>::type
-#define FASTLOSS_PICK(NAME, ...) , typename pick_of<NAME<T>>::type
-// Losses of rows of labels, and losses that look at the label's class alone.
-template <class T>
-using DenseLosses = LossList<void FASTLOSS_ROWWISE_LOSSES(FASTLOSS_DENSE)>;
-template <class T>
-using PickLosses = LossList<void FASTLOSS_ROWWISE_LOSSES(FASTLOSS_PICK)>;
-#undef FASTLOSS_DENSE
-#undef FASTLOSS_PICK
-
-// Of some loss of a list; 0 for none.
-template <class T>
-struct LossBox {
-  int32_t index = 0;
-  alignas(8) unsigned char functor[6 * sizeof(T)] = {};
-
-  template <class Loss, class List>
-  void put(const double* parameters) {
-    static_assert(sizeof(Loss) <= sizeof(functor), "a rowwise loss has at most six numbers");
-    static_assert(std::is_trivially_copyable<Loss>::value, "a loss is copied to the device");
-    const Loss made(parameters);
-    index = index_in<Loss, List>::value;
-    std::memcpy(functor, &made, sizeof(made));
-  }
-};
-
-template <class Loss, int kIndex, class List, class T, class Visit>
-__device__ __forceinline__ bool open_if(const LossBox<T>& box, const Visit& visit) {
-  if constexpr (std::is_void<Loss>::value) {
-    return false;
-  } else if constexpr (index_in<Loss, List>::value != kIndex) {
-    return false;
-  } else {
-    if (box.index != kIndex) return false;
-    visit(*reinterpret_cast<const Loss*>(box.functor));
-    return true;
-  }
-}
-
-template <class T, class... Losses, size_t... kIndices, class Visit>
-__device__ __forceinline__ void open(const LossBox<T>& box, LossList<Losses...>,
-                                     std::index_sequence<kIndices...>, const Visit& visit) {
-  (void)(open_if<Losses, int(kIndices), LossList<Losses...>>(box, visit) || ...);
-}
 
 template <class T>
-struct BoxedRowLoss {
-  Row prediction = Row::values, label = Row::values;
-  bool adds = true;  // its sums are joined by adding them up
-  T low = 0, high = 0;
-  LossBox<T> dense, picked;
+struct RowResult {
+  T loss, log_sum_exp;
+  bool hit;
+};
 
-  BoxedRowLoss() = default;
-  BoxedRowLoss(const char* loss, const double* parameters) {
-#define FASTLOSS_BOX(NAME, ...) \
-  if (!std::strcmp(loss, #NAME)) box<NAME<T>>(parameters);
-    FASTLOSS_ROWWISE_LOSSES(FASTLOSS_BOX)
-#undef FASTLOSS_BOX
-  }
+template <bool kPicks, class T, class Row_, class Group>
+class RowLoss {
+ public:
+  static constexpr int kWidth = Row_::kWidth;
 
-  // Calls visit(functor) with the loss of rows of labels, or of the label's class.
-  template <class Visit>
-  __device__ __forceinline__ void open_dense(const Visit& visit) const {
-    open_list(dense, DenseLosses<T>(), visit);
-  }
-  template <class Visit>
-  __device__ __forceinline__ void open_picked(const Visit& visit) const {
-    open_list(picked, PickLosses<T>(), visit);
-  }
+  __device__ __forceinline__ RowLoss(const RowWalk<T>& walk, const RowTask<T>& task, Row_& row,
+                                     const Group& group)
+      : walk_(walk), task_(task), row_(row), group_(group) {}
 
-  // What a class counts for in the sum of its row: itself, or itself clipped.
-  __device__ __forceinline__ T part(T x) const { return clip(x, low, high); }
+  __device__ __forceinline__ RowResult<T> compute() {
+    RowResult<T> result = {T(0), T(0), false};
+    if (walk_.hit) result.hit = is_hit() && !task_.skips;
+    const T label_x = kPicks ? label_prediction() : T(0);
+    normalise();
+    if (walk_.functor.prediction == Row::logits) result.log_sum_exp = x_.shift + x_.log_sum;
+    // d z_loss * lse^2 / d lse
+    z_slope_ = T(2) * walk_.z_loss * result.log_sum_exp;
+    if constexpr (kPicks)
+      result.loss = pick(label_x);
+    else
+      result.loss = dense();
+    if (walk_.z_loss != 0) result.loss += walk_.z_loss * result.log_sum_exp * result.log_sum_exp;
+    result.loss *= task_.weight;
+    if (task_.skips) result.loss = result.log_sum_exp = task_.fill;
+    return result;
+  }
 
  private:
-  template <class... Losses, class Visit>
-  static __device__ __forceinline__ void open_list(const LossBox<T>& box,
-                                                   LossList<Losses...> losses, const Visit& visit) {
-    open(box, losses, std::make_index_sequence<sizeof...(Losses)>(), visit);
+  __device__ __forceinline__ Row kind() const { return walk_.functor.prediction; }
+
+  // Whether the first of the largest predictions is that of the labels; of raw numbers.
+  __device__ __forceinline__ bool is_hit() {
+    const Largest<T> nothing = {walk_.classes, -Format<T>::kInfinity};
+    Largest<T> of_x = nothing, of_y = nothing;
+    row_.template each<!kPicks>({true, !walk_.sparse, false},
+                                [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
+                                  const auto place_of = [&](int i) { return place.at(i); };
+                                  of_x.add(x, place.count, place_of);
+                                  if constexpr (!kPicks) of_y.add(y, place.count, place_of);
+                                });
+    const auto join = [](Largest<T> x, Largest<T> y) { return Largest<T>::join(x, y); };
+    int64_t expected = task_.label;
+    if constexpr (!kPicks) {
+      if (!walk_.sparse) expected = group_.join(of_y, join).place;
+    }
+    return group_.join(of_x, join).place == expected;
   }
 
-  template <Sums<T> (*kJoin)(Sums<T>, Sums<T>)>
-  struct Joins {};
+  // Read before any thread writes the gradient, which may take its place: to have been through a
+  // join says so to all.
+  __device__ __forceinline__ T label_prediction() {
+    T x = row_.at(task_.label);
+    if (kind() == Row::values) x = group_.join(x, [](T same, T) { return same; });
+    return walk_.softens ? walk_.soften(x) : x;
+  }
+
+  // The softmax, or the sum of the parts.
+  __device__ __forceinline__ void normalise() {
+    const bool logits = kind() == Row::logits;
+    const bool of_labels = !kPicks && walk_.functor.label == Row::logits;
+    if (kind() == Row::values && !of_labels) return;
+    OnlineSum<T> own, of_y;
+    row_.template each<!kPicks>({true, of_labels, true},
+                                [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
+                                  if (logits) {
+                                    own.add(x);
+                                  } else {
+                                    T some = 0;
+                                    FASTLOSS_UNROLL
+                                    for (int i = 0; i < kWidth; ++i)
+                                      some += i < place.count ? walk_.functor.part(x[i]) : T(0);
+                                    own.sum += double(some);
+                                  }
+                                  if constexpr (!kPicks) {
+                                    if (of_labels) of_y.add(y);
+                                  }
+                                });
+    // Parts have no largest, and add up.
+    const auto join = [](Online<T> x, Online<T> y) { return Online<T>::join(x, y); };
+    const Online<T> joined = group_.join(own.result(), join);
+    x_ = logits ? Normal<T>::of_logits(joined) : Normal<T>::of_parts(joined.sum);
+    if constexpr (!kPicks) {
+      if (of_labels) y_ = Normal<T>::of_logits(group_.join(of_y.result(), join));
+    }
+  }
+
+  __device__ __forceinline__ void store(const Place& place, const T (&x)[kWidth],
+                                        T (&slope)[kWidth]) {
+    if (walk_.softens && walk_.height != 0) {
+      FASTLOSS_UNROLL
+      for (int i = 0; i < kWidth; ++i) slope[i] *= walk_.cap_slope(x[i]);
+    }
+    if (task_.skips) {
+      FASTLOSS_UNROLL
+      for (int i = 0; i < kWidth; ++i) slope[i] = task_.fill;
+    }
+    row_.store(place, slope);
+  }
+
+  // The loss that looks at the label's class alone. Away from it the gradient is a multiple of the
+  // shares.
+  __device__ __forceinline__ T pick(T x) {
+    Share<T> share = {x, x};
+    if (kind() == Row::logits) {
+      share.z = (x - x_.shift) - x_.log_sum;
+      share.p = exp(share.z);
+    } else if (kind() == Row::parts) {
+      share.p = walk_.functor.part(x) * x_.factor;
+    }
+    Point<T> point = {T(0), T(0)};
+    walk_.functor.open_picked([&](const auto& loss) { point = loss.pick(share); });
+    const T weight = walk_.class_weight && !task_.skips ? walk_.class_weight[task_.label] : T(1);
+    if (walk_.gradient) slopes_of_pick(x, weight * point.slope);
+    return weight * point.value;
+  }
+
+  __device__ __forceinline__ void slopes_of_pick(T label_x, T own) {
+    const Row row = kind();
+    T patch = own * task_.scale, others = T(0);
+    if (row == Row::logits) {
+      others = (z_slope_ - own) * task_.scale * x_.factor;
+    } else if (row == Row::parts) {
+      others = -patch / x_.sum;
+      const bool inside = walk_.functor.part(label_x) == label_x;
+      patch = own != 0 && inside ? patch / label_x : T(0) * own;
+    }
+    row_.template each<false>({row != Row::values, false, true},
+                              [&](const Place& place, const T(&x)[kWidth], const T(&)[kWidth]) {
+                                T slope[kWidth];
+                                if (row == Row::logits) {
+                                  FASTLOSS_UNROLL
+                                  for (int i = 0; i < kWidth; ++i)
+                                    slope[i] = detail::exp_flushed(x[i] - x_.shift) * others;
+                                } else {
+                                  FASTLOSS_UNROLL
+                                  for (int i = 0; i < kWidth; ++i)
+                                    slope[i] =
+                                        walk_.functor.part(x[i]) == x[i] ? others : T(0) * others;
+                                }
+                                add_patch(place, patch, slope);
+                                store(place, x, slope);
+                              });
+  }
+
+  __device__ __forceinline__ void add_patch(const Place& place, T patch, T (&slope)[kWidth]) const {
+    const int index = place.index_of(task_.label);
+    if (index < 0) return;
+    FASTLOSS_UNROLL
+    for (int i = 0; i < kWidth; ++i)
+      if (i == index) slope[i] += patch;
+  }
 
   template <class Loss>
-  void box(const double* parameters) {
-    using Dense = typename dense_of<Loss>::type;
-    using Square = typename for_gamma_two<Loss>::type;
-    prediction = Loss::kPrediction, label = Loss::kLabel;
-    const Loss made(parameters);
-    low = made.part(-Format<T>::kInfinity), high = made.part(Format<T>::kInfinity);
-    if constexpr (!std::is_void<typename pick_of<Loss>::type>::value)
-      picked.template put<Loss, PickLosses<T>>(parameters);
-    if constexpr (!std::is_void<Dense>::value) {
-      adds = std::is_same<Joins<&Dense::join>, Joins<&RowwiseLoss<T>::join>>::value;
-      dense.template put<Dense, DenseLosses<T>>(parameters);
-    }
-    if constexpr (!std::is_void<Square>::value)
-      if (parameters[1] == 2) dense.template put<Square, DenseLosses<T>>(parameters);
+  __device__ __forceinline__ Share<T> share_of_x(const Loss& loss, T x) const {
+    if constexpr (Loss::kPrediction == Row::logits)
+      return x_.of_logit(x);
+    else if constexpr (Loss::kPrediction == Row::parts)
+      return {loss.part(x) * x_.factor, x};
+    else
+      return {x, x};
   }
+  template <class Loss>
+  __device__ __forceinline__ Share<T> share_of_y(T y) const {
+    if constexpr (Loss::kLabel == Row::logits)
+      return y_.of_logit(y);
+    else
+      return {y, y};
+  }
+
+  // The loss of a row of labels.
+  __device__ __forceinline__ T dense() {
+    Sums<T> sums = collect();
+    walk_.functor.open_dense([&](const auto& loss) { sums = loss.finish(sums); });
+    if (walk_.gradient) slopes_of_dense(sums);
+    return sums.a;
+  }
+
+  __device__ __forceinline__ Sums<T> collect() {
+    // Sums that add up do so in double: a long row is not one long chain of additions in T.
+    const bool adds = walk_.functor.adds;
+    Sums<T> own = categorical_hinge<T>::none();
+    double a = -0.0, b = -0.0, c = -0.0;
+    row_.template each<true>(
+        {true, true, true}, [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
+          Sums<T> some = {T(0), T(0), T(0)};
+          walk_.functor.open_dense([&](const auto& loss) {
+            using Loss = std::decay_t<decltype(loss)>;
+            some = Loss::none();
+            FASTLOSS_UNROLL
+            for (int i = 0; i < kWidth; ++i)
+              if (i < place.count)
+                some = Loss::join(some, loss.terms(share_of_y<Loss>(y[i]), share_of_x(loss, x[i])));
+          });
+          a += double(some.a);
+          if (adds)
+            b += double(some.b), c += double(some.c);
+          else
+            own = categorical_hinge<T>::join(own, some);
+        });
+    own.a = T(a);
+    if (adds) own.b = T(b), own.c = T(c);
+    return group_.join(own, [&](Sums<T> x, Sums<T> y) {
+      return adds ? RowwiseLoss<T>::join(x, y) : categorical_hinge<T>::join(x, y);
+    });
+  }
+
+  __device__ __forceinline__ void slopes_of_dense(const Sums<T>& sums) {
+    const T scale = kind() == Row::parts ? task_.scale / x_.sum : task_.scale;
+    row_.template each<true>({true, true, true},
+                             [&](const Place& place, const T(&x)[kWidth], const T(&y)[kWidth]) {
+                               T slope[kWidth];
+                               FASTLOSS_UNROLL
+                               for (int i = 0; i < kWidth; ++i) slope[i] = T(0);
+                               walk_.functor.open_dense([&](const auto& loss) {
+                                 using Loss = std::decay_t<decltype(loss)>;
+                                 FASTLOSS_UNROLL
+                                 for (int i = 0; i < kWidth; ++i) {
+                                   const Share<T> share = share_of_x(loss, x[i]);
+                                   slope[i] = loss.slope(share_of_y<Loss>(y[i]), share, sums);
+                                   if constexpr (Loss::kPrediction == Row::logits)
+                                     slope[i] += z_slope_ * share.p;
+                                   slope[i] *= scale;
+                                 }
+                               });
+                               store(place, x, slope);
+                             });
+  }
+
+  const RowWalk<T>& walk_;
+  const RowTask<T>& task_;
+  Row_& row_;
+  const Group& group_;
+  Normal<T> x_ = {}, y_ = {};
+  T z_slope_ = 0;
 };
+
+// What a row leaves beside its gradient; `speaks` says for which thread. Returns what it adds to
+// the loss of all.
+template <class T>
+__device__ __forceinline__ double put_result(const RowWalk<T>& walk, const RowTask<T>& task,
+                                             const RowResult<T>& result, bool speaks) {
+  if (!speaks) return 0;
+  if (walk.loss) walk.loss[task.row] = result.loss;
+  if (walk.log_sum_exp) walk.log_sum_exp[task.row] = result.log_sum_exp;
+  if (walk.hit) walk.hit[task.row] = result.hit;
+  return double(result.loss);
+}
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -1,11 +1,11 @@
 // What every rowwise kernel is told, and what is known of a row before its classes are looked at.
 #pragma once
 
+#include "boxed_row_loss.h"
 #include "class_label.h"
 #include "cycle.h"
 #include "dtypes.h"
 #include "layout.h"
-#include "row_loss.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {

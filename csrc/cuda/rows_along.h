@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "reduce.h"
-#include "row_math.h"
+#include "row_loss.h"
 #include "rows.h"
 #include "shifted.h"
 

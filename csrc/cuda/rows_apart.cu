@@ -1,7 +1,7 @@
 // Rows whose classes lie apart in memory, as those of images with their channels first: each has a
 // thread, and neighbouring threads have neighbouring rows.
 #include "reduce.h"
-#include "row_math.h"
+#include "row_loss.h"
 #include "rows.h"
 
 namespace fastloss {

@@ -2,7 +2,7 @@
 // back with whole vectors, wherever in one a row begins; a row itself stays in the registers of a
 // few neighbouring lanes.
 #include "reduce.h"
-#include "row_math.h"
+#include "row_loss.h"
 #include "rows.h"
 
 namespace fastloss {

@@ -10,6 +10,17 @@ namespace fastloss {
 namespace FASTLOSS_ISA {
 namespace {
 
+// Vectors of a row are counted in 32 bits.
+constexpr int64_t kLongestRow = int64_t{1} << 34;
+
+int check_for_device(const fastloss_rowwise& call) {
+  if (check_rowwise(call)) return -1;
+  if (call.inner == 1 && call.classes > kLongestRow / dtype_size(call.y_pred_dtype))
+    return fail("a row of %lld classes is longer than 16 GiB, the most that the GPU's kernels take",
+                static_cast<long long>(call.classes));
+  return 0;
+}
+
 int64_t rows_of(const fastloss_rowwise& call) { return call.outer * call.inner; }
 
 bool is_sparse(const fastloss_rowwise& call) {
@@ -178,14 +189,14 @@ class Driver {
 
 int64_t fastloss_cuda_rowwise_scratch(const fastloss_rowwise* call) {
   using namespace fastloss;
-  if (check_rowwise(*call)) return -1;
+  if (cuda::check_for_device(*call)) return -1;
   return cuda::Scratch(*call).bytes;
 }
 
 int fastloss_cuda_rowwise_forward(const fastloss_rowwise* call, void* loss, void* gradient,
                                   void* log_sum_exp, uint8_t* hit, void* scratch, void* stream) {
   using namespace fastloss;
-  if (check_rowwise_forward(*call, gradient)) return -1;
+  if (check_rowwise_forward(*call, gradient) || cuda::check_for_device(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return cuda::Driver<double>(*call, scratch, stream)
         .forward(static_cast<double*>(loss), gradient, static_cast<double*>(log_sum_exp), hit);
@@ -196,7 +207,7 @@ int fastloss_cuda_rowwise_forward(const fastloss_rowwise* call, void* loss, void
 int fastloss_cuda_rowwise_backward(const fastloss_rowwise* call, const void* upstream,
                                    void* gradient, void* scratch, void* stream) {
   using namespace fastloss;
-  if (check_rowwise(*call)) return -1;
+  if (cuda::check_for_device(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return cuda::Driver<double>(*call, scratch, stream)
         .backward(static_cast<const double*>(upstream), gradient);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device.h"
+#include "layout.h"
 #include "vector.h"
 
 namespace fastloss {
@@ -47,15 +48,16 @@ template <int kSize>
 __device__ __forceinline__ void store_shifted(const uint32_t (&words)[4], int count, int next_count,
                                               char* at) {
   constexpr int kWidth = 16 / kSize;
+  const Words4 next = from_lane_above(Words4{{words[0], words[1], words[2], words[3]}}, 1, kWarp);
   uint32_t both[8];
   FASTLOSS_UNROLL
-  for (int i = 0; i < 4; ++i) both[i] = words[i], both[4 + i] = from_lane_above(words[i], 1, 32);
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int i = 0; i < 4; ++i) both[i] = words[i], both[4 + i] = next.word[i];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int bytes = static_cast<int>(reinterpret_cast<uintptr_t>(at) % 16);
   if (bytes == 0) return store<kSize, kWidth>(words, 0, 0, count, at);
   // What lies before the next multiple of 16: the lane below writes it, with its own tail.
   const int head = (16 - bytes) / kSize;
-  const bool takes_next = lane < 31 && next_count >= head;
+  const bool takes_next = lane < kWarp - 1 && next_count >= head;
   if (takes_next) {
     uint32_t shifted[4];
     shift_words(both, 16 - bytes, shifted);

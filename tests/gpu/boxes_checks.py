@@ -138,7 +138,7 @@ def check_boxes_determinism(library: Library, size: Size) -> None:
     for dtype in PREDICTIONS:
         y_true, y_pred = example(library, size.long // 16, dtype)
         call = boxes(Term("complete_box_iou", (EPSILON,)), y_true, y_pred)
-        require_same_bits(library, "boxes", call, y_pred, 0, size.runs)
+        require_same_bits(library, "boxes", call, y_pred, size.runs)
 
 
 def check_boxes_graph(library: Library, size: Size) -> None:
@@ -148,7 +148,7 @@ def check_boxes_graph(library: Library, size: Size) -> None:
     y_true, y_pred = example(library, 10001, torch.float32)
     weight = torch.rand(10001, device=library.device)
     call = boxes(Term("box_iou", (EPSILON,)), y_true, y_pred, MEAN_WITH_SAMPLE_WEIGHT, weight)
-    require_capture(library, "boxes", call, y_pred, 0)
+    require_capture(library, "boxes", call, y_pred)
 
 
 def check_boxes_beyond_32_bits(library: Library, size: Size) -> None:

@@ -140,6 +140,57 @@ def overlap(
     return set_common(call, y_true, y_pred, reduction, weight, replicas)
 
 
+class Rows(NamedTuple):
+    """The options of a loss of rows."""
+
+    label_smoothing: float = 0.0
+    temperature: float = 1.0
+    logit_softcap: float = 0.0
+    z_loss: float = 0.0
+    ignore_class: int | None = None
+
+
+def rowwise(
+    loss: Term,
+    y_true: Tensor,
+    y_pred: Tensor,
+    options: Rows | None = None,
+    reduction: int = MEAN,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    replicas: int = 1,
+) -> Any:
+    """Of predictions `(outer, classes, inner)`."""
+    options = options or Rows()
+    outer, classes, inner = y_pred.shape
+    call = core.RowwiseCall(
+        loss=loss.loss.encode(),
+        parameters=doubles(loss.parameters),
+        parameter_count=len(loss.parameters),
+        outer=outer,
+        classes=classes,
+        inner=inner,
+        label_smoothing=options.label_smoothing,
+        temperature=options.temperature,
+        logit_softcap=options.logit_softcap,
+        z_loss=options.z_loss,
+        ignores=options.ignore_class is not None,
+        ignore_class=options.ignore_class or 0,
+    )
+    if class_weight is not None:
+        call.class_weight = class_weight.data_ptr()
+    return set_common(call, y_true, y_pred, reduction, weight, replicas)
+
+
+def outputs_of(
+    pattern: str, loss: Tensor, values: Tensor | None, gradient: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """In the order of `fastloss_cuda_<pattern>_forward`."""
+    if pattern in ("overlap", "columns"):
+        return loss, values, gradient
+    return (loss, gradient, None, None) if pattern == "rowwise" else (loss, gradient)
+
+
 class Truth(NamedTuple):
     """What a call must give, in float64; `values` of a pattern that has them."""
 
@@ -163,20 +214,18 @@ def require_truth(
     dtype, accumulation = y_pred.dtype, wide(y_pred.dtype)
     expected = truth(None)
     loss = library.output(expected.loss.shape, accumulation)
-    has_values = expected.values is not None
     values = None
     if expected.values is not None and not per_row:
         values = library.output(expected.values.shape, accumulation)
     gradient = None if per_row else library.output(y_pred.shape, dtype, offset)
-    outputs = (loss, values, gradient) if has_values else (loss, gradient)
-    library.forward(pattern, call, *outputs)
+    library.forward(pattern, call, *outputs_of(pattern, loss, values, gradient))
     require_close(loss, expected.loss, bounds[0], f"{what}: loss")
     if values is not None and expected.values is not None:
         require_close(values, expected.values, bounds[0], f"{what}: values")
     if gradient is not None:
         require_close(gradient, expected.gradient, bounds[1], f"{what}: gradient at once")
         alone = library.output(expected.loss.shape, accumulation)
-        library.forward(pattern, call, *((alone, None, None) if has_values else (alone, None)))
+        library.forward(pattern, call, *outputs_of(pattern, alone, None, None))
         assert same_bits(alone, loss), f"{what}: the loss alone is another"
     upstream = torch.rand(expected.loss.shape, device=library.device).to(accumulation)
     backward = library.output(y_pred.shape, dtype, offset)
@@ -188,9 +237,7 @@ def require_truth(
     library.check_guards()
 
 
-def require_same_bits(
-    library: Library, pattern: str, call: Any, y_pred: Tensor, values: int, runs: int
-) -> None:
+def require_same_bits(library: Library, pattern: str, call: Any, y_pred: Tensor, runs: int) -> None:
     """Fails unless every run gives the same bits, also beside other work."""
     accumulation = wide(y_pred.dtype)
     load = torch.randn(512, 512, device=library.device)
@@ -202,15 +249,14 @@ def require_same_bits(
             with torch.cuda.stream(torch.cuda.Stream()):
                 for _ in range(8):
                     load = load @ load * 1e-3
-        outputs = (loss, None, gradient) if values else (loss, gradient)
-        library.forward(pattern, call, *outputs)
+        library.forward(pattern, call, *outputs_of(pattern, loss, None, gradient))
         first = first or (loss, gradient)
         assert same_bits(loss, first[0]), f"{pattern}: run {run} has another loss"
         assert same_bits(gradient, first[1]), f"{pattern}: run {run} has another gradient"
     library.check_guards()
 
 
-def require_capture(library: Library, pattern: str, call: Any, y_pred: Tensor, values: int) -> None:
+def require_capture(library: Library, pattern: str, call: Any, y_pred: Tensor) -> None:
     """Fails unless a CUDA graph, which refuses whatever waits for the GPU, replays a call."""
     accumulation = wide(y_pred.dtype)
     loss = torch.empty((), dtype=accumulation, device=library.device)
@@ -220,7 +266,7 @@ def require_capture(library: Library, pattern: str, call: Any, y_pred: Tensor, v
     scratch = torch.empty(
         library.scratch_bytes(pattern, call), dtype=torch.uint8, device=library.device
     )
-    outputs = (loss, None, gradient) if values else (loss, gradient)
+    outputs = outputs_of(pattern, loss, None, gradient)
 
     def run() -> None:
         library.forward(pattern, call, *outputs, scratch=scratch)

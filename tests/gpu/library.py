@@ -232,6 +232,16 @@ class Library:
             )
         )
 
+    def accumulate(self, part: Tensor, total: Tensor) -> None:
+        self._check(
+            self._library.fastloss_cuda_accumulate(
+                ctypes.c_int32(DTYPES[part.dtype]),
+                ctypes.c_int64(part.numel()),
+                *map(_pointer, (part, total)),
+                self.stream(),
+            )
+        )
+
     def scalar(self, function: str, x: Tensor, y: Tensor | None = None) -> Tensor:
         """A function of `csrc/losses/scalar.h` of every element."""
         out = self.output(x.shape, x.dtype)

@@ -25,6 +25,7 @@ import boxes_checks
 import checks
 import columns_checks
 import overlap_checks
+import rowwise_checks
 from checks import FULL, SMALL, Size, SkippedError
 from library import Library, build
 
@@ -33,6 +34,7 @@ CHECKS = (
     *boxes_checks.CHECKS,
     *columns_checks.CHECKS,
     *overlap_checks.CHECKS,
+    *rowwise_checks.CHECKS,
 )
 TOOLS = ("memcheck", "initcheck", "synccheck", "racecheck")
 

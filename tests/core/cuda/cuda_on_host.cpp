@@ -36,7 +36,7 @@ struct Fiber {
 Fiber fibers[kMaxThreads];
 int current = 0, threads = 0;
 const std::function<void()>* body;
-uint64_t slots[2][kMaxThreads];
+Slot slots[2][kMaxThreads];
 std::vector<double> shared;
 std::mutex running;
 
@@ -108,10 +108,10 @@ void __syncthreads() { suspend(&fibers[current]); }
 
 void* shared_memory() { return shared.data(); }
 
-uint64_t exchange(uint64_t bits, int thread) {
+const Slot& exchange(const Slot& own, int thread) {
   /* By turns, so that nobody writes what another has yet to read. */
-  uint64_t* const slot = slots[fibers[current].exchanges++ % 2];
-  slot[current] = bits;
+  Slot* const slot = slots[fibers[current].exchanges++ % 2];
+  slot[current] = own;
   __syncthreads();
   return slot[thread];
 }

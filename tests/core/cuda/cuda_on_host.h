@@ -34,29 +34,33 @@ extern Turns turns;
 /* Kernels started so far. */
 extern int64_t launches;
 
-/* Hands 8 bytes over and takes those of another thread; a barrier. */
-uint64_t exchange(uint64_t bits, int thread);
+/* What threads hand over at once. */
+struct Slot {
+  uint64_t words[4];
+};
+
+/* Hands a slot over and returns that of another thread, until the next call; a barrier. */
+const Slot& exchange(const Slot& own, int thread);
 
 template <class T>
-T from_lane_above(T x, int distance, int width) {
-  static_assert(sizeof(T) <= 8, "a lane hands over 8 bytes");
-  const int thread = static_cast<int>(threadIdx.x);
-  const int other = thread % width + distance < width ? thread + distance : thread;
-  uint64_t bits = 0;
-  __builtin_memcpy(&bits, &x, sizeof(x));
-  bits = exchange(bits, other);
-  __builtin_memcpy(&x, &bits, sizeof(x));
-  return x;
+T from_thread(const T& x, int thread) {
+  static_assert(sizeof(T) <= sizeof(Slot), "a lane hands over a slot");
+  Slot own = {};
+  __builtin_memcpy(&own, &x, sizeof(x));
+  T other;
+  __builtin_memcpy(&other, &exchange(own, thread), sizeof(other));
+  return other;
 }
 
 template <class T>
-T from_lane_across(T x, int mask) {
-  static_assert(sizeof(T) <= 8, "a lane hands over 8 bytes");
-  uint64_t bits = 0;
-  __builtin_memcpy(&bits, &x, sizeof(x));
-  bits = exchange(bits, static_cast<int>(threadIdx.x) ^ mask);
-  __builtin_memcpy(&x, &bits, sizeof(x));
-  return x;
+T from_lane_above(const T& x, int distance, int width) {
+  const int thread = static_cast<int>(threadIdx.x);
+  return from_thread(x, thread % width + distance < width ? thread + distance : thread);
+}
+
+template <class T>
+T from_lane_across(const T& x, int mask) {
+  return from_thread(x, static_cast<int>(threadIdx.x) ^ mask);
 }
 
 /* What a block may ask for; tests make it scarce. */
