@@ -178,19 +178,20 @@ class Walk {
   }
 
   void read_tasks(int64_t first, int64_t count, RowTasks<T>* tasks) {
-    std::fill(tasks->label, tasks->label + kW, int64_t(0));
     std::fill(tasks->skipped, tasks->skipped + kW, false);
     tasks->skips = false;
     if (sparse_) {
       read_labels(label_.dtype, label_.data, first, count, tasks->label);
-      for (int64_t k = 0; k < count; ++k) {
-        const bool ignored = call_.ignores && tasks->label[k] == call_.ignore_class;
-        const bool is_class = uint64_t(tasks->label[k]) < uint64_t(call_.classes);
-        if (is_class && !ignored) continue;
-        tasks->skipped[k] = tasks->skips = true;
-        tasks->label[k] = 0;
-        if (!ignored) report_bad(first + k);
+      std::fill(tasks->label + count, tasks->label + kW, int64_t(0));
+      const uint64_t classes = call_.classes;
+      const uint64_t ignored = call_.ignores ? uint64_t(call_.ignore_class) : classes;
+      // Most blocks have nothing to skip, which a loop without branches finds out.
+      bool skips = false;
+      for (int64_t k = 0; k < kW; ++k) {
+        const uint64_t label = tasks->label[k];
+        skips |= (label >= classes) | (label == ignored);
       }
+      if (skips) skip_labels(first, count, tasks);
     } else if (call_.ignores) {
       for (int64_t k = 0; k < count; ++k) tasks->skips |= tasks->skipped[k] = ignored_[first + k];
     }
@@ -200,6 +201,17 @@ class Walk {
     for (int64_t k = 0; k < kW; ++k) tasks->scale.lane[k] = inner_scale_ * tasks->weight.lane[k];
     if (upstream_)
       for (int64_t k = 0; k < count; ++k) tasks->scale.lane[k] *= upstream_[first + k];
+  }
+
+  void skip_labels(int64_t first, int64_t count, RowTasks<T>* tasks) {
+    for (int64_t k = 0; k < count; ++k) {
+      const bool ignored = call_.ignores && tasks->label[k] == call_.ignore_class;
+      const bool is_class = uint64_t(tasks->label[k]) < uint64_t(call_.classes);
+      if (is_class && !ignored) continue;
+      tasks->skipped[k] = tasks->skips = true;
+      tasks->label[k] = 0;
+      if (!ignored) report_bad(first + k);
+    }
   }
 
   void report_bad(int64_t row) {
@@ -615,7 +627,7 @@ class Walk {
       fill(&shares->shift, -std::numeric_limits<T>::infinity());
       row_ops_.maxima(x, size, &shares->shift);
       for (T& shift : shares->shift.lane)
-        if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
+        shift = shift == -std::numeric_limits<T>::infinity() ? T(0) : shift;
       row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead);
       row_ops_.log(sum, &shares->log_sum);
     } else if (kind == Row::parts) {
@@ -728,7 +740,7 @@ class Walk {
     int64_t place[kW];
     for (int64_t k = 0; k < kW; ++k) {
       place[k] = tasks.label[k] * kW + k;
-      x.lane[k] = z.lane[k] = p.lane[k] = block.prediction[place[k]];
+      x.lane[k] = block.prediction[place[k]];
     }
     if (loops_.prediction == Row::logits) {
       for (int64_t k = 0; k < kW; ++k) p.lane[k] = block.prediction_exps[place[k]];
@@ -736,7 +748,10 @@ class Walk {
         z.lane[k] = (x.lane[k] - shares.shift.lane[k]) - shares.log_sum.lane[k];
         p.lane[k] *= shares.factor.lane[k];
       }
-    } else if (loops_.prediction == Row::parts) {
+    } else {
+      z = p = x;
+    }
+    if (loops_.prediction == Row::parts) {
       fill(&p, T(-0.0));
       loops_.parts(call_.parameters, x.lane, kW, &p);
       for (int64_t k = 0; k < kW; ++k) p.lane[k] *= shares.factor.lane[k];
