@@ -5,7 +5,8 @@
 Builds the library with nvcc. Times are medians of CUDA events over calls that go round sets of
 inputs which together outgrow the L2 cache. Beside the kernels stand the same formulas in PyTorch,
 eager and through torch.compile, in `jax.jit` and in Liger-Kernel, where these are installed and
-have them. No TensorFlow.
+have them. Where TensorFlow is installed too, the ops follow (`bench/gpu_tensorflow.py`), into a
+file beside the first; `--kernels` leaves them out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import csv
 import importlib.util
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("gpu.csv"))
     parser.add_argument("--elements", type=int, help="only cases of so many elements")
+    parser.add_argument("--kernels", action="store_true", help="without TensorFlow")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("There is no GPU that PyTorch can use here, so nothing was measured.")
@@ -150,6 +153,11 @@ def main() -> None:
                     print(" ".join(f"{cell:<{width}}" for cell, width in cells), flush=True)
             del sets
             torch.cuda.empty_cache()
+    if not arguments.kernels and importlib.util.find_spec("tensorflow"):
+        # A process of its own, for all of the GPU's memory.
+        script = Path(__file__).with_name("gpu_tensorflow.py")
+        output = arguments.output.with_stem(f"{arguments.output.stem}_tensorflow")
+        sys.exit(subprocess.run([sys.executable, script, "--output", output]).returncode)
 
 
 if __name__ == "__main__":

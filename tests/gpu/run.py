@@ -1,6 +1,7 @@
 """Builds the CUDA library, and checks it on the GPU of this machine. Needs nvcc, CMake and PyTorch.
 
-python tests/gpu/run.py                 all checks
+python tests/gpu/run.py                 all checks; those of the ops too, where TensorFlow is there
+python tests/gpu/run.py --kernels       without TensorFlow
 python tests/gpu/run.py --small         small sizes
 python tests/gpu/run.py --sanitizer     small sizes under each tool of compute-sanitizer
 python tests/gpu/run.py --host LIBRARY  small sizes with libcuda_on_host.so of tests/core/cuda,
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -71,12 +73,22 @@ def sanitize() -> int:
     return failed
 
 
+def check_in_tensorflow() -> int:
+    if not find_spec("tensorflow"):
+        print("TensorFlow is not installed here, so the ops were not checked.")
+        return 0
+    print("==== in TensorFlow", flush=True)
+    script = Path(__file__).with_name("tensorflow_run.py")
+    return subprocess.run([sys.executable, script]).returncode
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--sanitizer", action="store_true")
+    parser.add_argument("--kernels", action="store_true")
     parser.add_argument("--built", action="store_true", help="the library is up to date")
     parser.add_argument("--host", type=Path, metavar="LIBRARY")
     arguments = parser.parse_args()
@@ -90,7 +102,10 @@ def main() -> None:
         path = build()
     if arguments.sanitizer:
         sys.exit(sanitize())
-    sys.exit(check(Library(path, "cuda"), SMALL if arguments.small else FULL) != 0)
+    failed = check(Library(path, "cuda"), SMALL if arguments.small else FULL)
+    if not (arguments.small or arguments.kernels):
+        failed += check_in_tensorflow()
+    sys.exit(failed != 0)
 
 
 if __name__ == "__main__":
