@@ -115,6 +115,9 @@ typedef struct fastloss_columns {
   int64_t rows, true_columns, pred_columns;
   const void* y_true;
   const void* y_pred;
+  /* (task_count,): what the factors of the tasks are multiplied by; accumulation type; may be NULL,
+   * which is 1. */
+  const void* factor;
   /* As in fastloss_elementwise. */
   const void* weight;
   int64_t weight_count, weight_repeat, weight_expansion;

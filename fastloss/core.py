@@ -205,6 +205,7 @@ class ColumnsCall(ctypes.Structure):
         ("pred_columns", ctypes.c_int64),
         ("y_true", ctypes.c_void_p),
         ("y_pred", ctypes.c_void_p),
+        ("factor", ctypes.c_void_p),
         ("weight", ctypes.c_void_p),
         ("weight_count", ctypes.c_int64),
         ("weight_repeat", ctypes.c_int64),

@@ -62,7 +62,10 @@ class Walk {
         label_(call.y_true, call.y_true_dtype, call.true_columns),
         prediction_(call.y_pred, call.y_pred_dtype, call.pred_columns) {
     tasks_.reserve(call.task_count);
-    for (int32_t k = 0; k < call.task_count; ++k) tasks_.emplace_back(call.tasks[k], ops_);
+    for (int32_t k = 0; k < call.task_count; ++k) {
+      tasks_.emplace_back(call.tasks[k], ops_);
+      if (call.factor) tasks_[k].factor *= double(static_cast<const T*>(call.factor)[k]);
+    }
     if (call.weight && call.weight_count)
       weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
   }

@@ -54,6 +54,7 @@ struct ColumnWalk {
   void* gradient;    // or null
   double* partials;  // (tasks, pieces), or null
   Cycle<T> weight;   // of rows, or without data
+  const T* factor;   // of tasks, or null
   const T* upstream;
   Inverse inverse;
 };
@@ -126,8 +127,9 @@ __device__ __forceinline__ void store_tile(const ColumnWalk<T>& walk, const Part
 
 // The sum of this thread's values of one task in a tile; adds to `slopes`.
 template <class T>
-__device__ __forceinline__ T walk_task(const BoxedTask<T>& task, const ColumnWalk<T>& walk,
-                                       const Part& part, const T* stage, T* slopes) {
+__device__ __forceinline__ T walk_task(const BoxedTask<T>& task, double factor,
+                                       const ColumnWalk<T>& walk, const Part& part, const T* stage,
+                                       T* slopes) {
   constexpr int kElements = 4;
   const int64_t low = task.first_pred > part.column ? task.first_pred : part.column;
   const int64_t task_end = task.first_pred + task.columns, part_end = part.column + part.columns;
@@ -135,9 +137,9 @@ __device__ __forceinline__ T walk_task(const BoxedTask<T>& task, const ColumnWal
   if (low >= high) return 0;
   const unsigned columns = static_cast<unsigned>(high - low);
   const unsigned count = columns * static_cast<unsigned>(part.rows);
-  const T scale = walk.gradient
-                      ? T(walk.inverse(task.term.of_term)) * (walk.upstream ? *walk.upstream : T(1))
-                      : T(0);
+  const T scale = walk.gradient ? T(walk.inverse(factor * task.term.of_term)) *
+                                      (walk.upstream ? *walk.upstream : T(1))
+                                : T(0);
   T sum = 0;
   for (unsigned begin = threadIdx.x; begin < count; begin += kElements * kThreads) {
     unsigned place[kElements];
@@ -195,7 +197,8 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     load_tile(walk, part, stage, slopes);
     __syncthreads();
     for (int k = 0; k < tasks.count; ++k) {
-      const T sum = lanes_sum(walk_task(tasks.tasks[k], walk, part, stage, slopes), kWarp);
+      const double factor = walk.factor ? double(walk.factor[k]) : 1;
+      const T sum = lanes_sum(walk_task(tasks.tasks[k], factor, walk, part, stage, slopes), kWarp);
       if (leads) sums[k * kWarps + warp] += double(sum);
       // The next task may have slopes of the same columns.
       __syncthreads();
@@ -238,6 +241,7 @@ class Driver {
     walk_.true_columns = call.true_columns;
     walk_.y_true = call.y_true;
     walk_.y_pred = call.y_pred;
+    walk_.factor = static_cast<const T*>(call.factor);
     if (call.weight) walk_.weight = Cycle<T>(call.weight, call.weight_count, call.weight_repeat);
     walk_.inverse = inverse_of(call, double(call.rows), layout_.inverse, scratch_);
   }
@@ -253,6 +257,7 @@ class Driver {
       summary.of_term[k] = of_row(call_.tasks[k]);
       summary.of_loss[k] = call_.tasks[k].term.factor * of_row(call_.tasks[k]);
     }
+    summary.factor = walk_.factor;
     summary.loss = loss;
     summary.term_values = task_values;
     return start_summary(summary, walk_.partials, walk_.inverse, stream_);

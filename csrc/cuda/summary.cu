@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(kThreads)
   double loss = 0;
   for (int k = 0; k < summary.count; ++k) {
     const double sum = block_sum_of(walk.partials + k * summary.pieces, summary.pieces);
-    loss += sum * walk.reduction(summary.of_loss[k]);
+    const double factor = summary.factor ? double(summary.factor[k]) : 1;
+    loss += sum * walk.reduction(factor * summary.of_loss[k]);
     if (threadIdx.x == 0 && summary.term_values)
       summary.term_values[k] = summary.empty ? T(0) : T(sum * walk.reduction(summary.of_term[k]));
   }

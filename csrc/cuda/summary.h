@@ -34,6 +34,7 @@ struct Summary {
   bool empty;  // no rows: the loss is 0
   // Of each term, of the loss and of the term alone.
   double of_loss[FASTLOSS_CUDA_MAX_TERMS], of_term[FASTLOSS_CUDA_MAX_TERMS];
+  const T* factor;  // what else each term is multiplied by in the loss, or null
   T* loss;
   T* term_values;  // or null
 };

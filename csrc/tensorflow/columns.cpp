@@ -77,22 +77,17 @@ class Columns : public LossAttributes {
 
  private:
   void read_tasks(Inputs* inputs) const {
-    const bool wide = inputs->call.y_pred_dtype == FASTLOSS_FLOAT64;
-    const void* factors = nullptr;
     if (inputs->factor) {
       check_weight_type("factor", inputs->factor, inputs->y_pred);
       const Dims dims = dims_of(inputs->factor.get());
       if (dims != Dims{terms()})
         throw invalid(loss_ + ": factor has shape " + text_of(dims) + "; expected " +
                       text_of(Dims{terms()}));
-      factors = TF_TensorData(inputs->factor.get());
+      inputs->call.factor = TF_TensorData(inputs->factor.get());
     }
     const double* parameters = parameters_.data();
     for (size_t k = 0; k < names_.size(); ++k) {
-      const double factor = !factors ? 1
-                            : wide   ? static_cast<const double*>(factors)[k]
-                                     : double(static_cast<const float*>(factors)[k]);
-      inputs->tasks.push_back({{names_[k].c_str(), parameters, int32_t(counts_[k]), factor},
+      inputs->tasks.push_back({{names_[k].c_str(), parameters, int32_t(counts_[k]), 1.0},
                                ranges_[3 * k],
                                ranges_[3 * k + 1],
                                ranges_[3 * k + 2]});
@@ -111,9 +106,7 @@ void register_columns() {
   const auto extend = [](Op& op) {
     op.attribute("counts: list(int)").attribute("ranges: list(int)");
   };
-  // The factors are arguments of the walk, not of its kernels.
-  const std::vector<const char*> host_inputs = {"factor"};
-  register_sum<Columns>("FastlossColumns", factor, extend, host_inputs);
+  register_sum<Columns>("FastlossColumns", factor, extend);
   const auto define = [&](const char* suffix) {
     Op op = loss_op(std::string("FastlossColumns") + suffix, factor);
     extend(op);
@@ -125,8 +118,8 @@ void register_columns() {
       .input("gradient: T")
       .output("recorded: A")
       .define(scalar_shape);
-  register_kernels<Gradient<Columns>>("FastlossColumnsGradient", Columns::find_on_gpu, host_inputs);
-  register_kernels<Record>("FastlossColumnsRecord", Columns::find_on_gpu, host_inputs);
+  register_kernels<Gradient<Columns>>("FastlossColumnsGradient", Columns::find_on_gpu);
+  register_kernels<Record>("FastlossColumnsRecord", Columns::find_on_gpu);
 }
 
 }  // namespace fastloss

@@ -227,13 +227,12 @@ void register_pattern(const std::string& name, const char* second, TF_ShapeFunct
 }
 
 template <class Pattern, class Extend>
-void register_sum(const std::string& name, const char* second, const Extend& extend,
-                  const std::vector<const char*>& host_inputs = {}) {
+void register_sum(const std::string& name, const char* second, const Extend& extend) {
   Op op = loss_op(name, second);
   extend(op);
   op.attribute(kAccumulation).attribute("G: int >= 0");
   op.output("value: A").output("terms: A").output("gradient: G * T").define(unknown_shape);
-  register_kernels<Sum<Pattern>>(name, Pattern::find_on_gpu, host_inputs);
+  register_kernels<Sum<Pattern>>(name, Pattern::find_on_gpu);
 }
 
 }  // namespace fastloss

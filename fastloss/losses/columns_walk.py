@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import NamedTuple, TypeAlias
 
 import keras
@@ -93,9 +92,7 @@ def walk_together(
 
 def _stacked(factors: list[float | Tensor], dtype: tf.DType) -> Tensor:
     if all(isinstance(factor, float) for factor in factors):
-        # The host reads them, where the losses are computed on a GPU too.
-        with nullcontext() if ops.runs_reference() else tf.device("CPU:0"):
-            return tf.constant(factors, dtype)
+        return tf.constant(factors, dtype)
     return tf.stack([tf.cast(factor, dtype) for factor in factors])
 
 

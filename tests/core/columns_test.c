@@ -40,7 +40,8 @@ static float* cut(const float* from, int64_t rows, int64_t width, int64_t first,
 }
 
 /* Adds a task's gradient to its columns of `gradient`; returns its value without the factor. */
-static double alone(const fastloss_columns* call, const fastloss_task* task, double* gradient) {
+static double alone(const fastloss_columns* call, const fastloss_task* task, double factor,
+                    double* gradient) {
   float* const y_true =
       cut(call->y_true, call->rows, call->true_columns, task->first_true, task->columns);
   float* const y_pred =
@@ -67,11 +68,16 @@ static double alone(const fastloss_columns* call, const fastloss_task* task, dou
   for (int64_t row = 0; row < call->rows; ++row)
     for (int64_t c = 0; c < task->columns; ++c)
       gradient[row * call->pred_columns + task->first_pred + c] +=
-          task->term.factor * slope[row * task->columns + c];
+          factor * slope[row * task->columns + c];
   free(y_true);
   free(y_pred);
   free(slope);
   return value;
+}
+
+static double factor_of(const fastloss_columns* call, int task) {
+  const double other = call->factor ? ((const float*)call->factor)[task] : 1;
+  return call->tasks[task].term.factor * other;
 }
 
 static void check_call(fastloss_columns call) {
@@ -82,10 +88,10 @@ static void check_call(fastloss_columns call) {
   check(!fastloss_columns_forward(&call, &value, values, gradient), "forward");
   double total = 0, size = 1e-30;
   for (int k = 0; k < call.task_count; ++k) {
-    const double own = alone(&call, call.tasks + k, expected);
+    const double own = alone(&call, call.tasks + k, factor_of(&call, k), expected);
     check(fabs(values[k] - own) <= 1e-5 * fabs(own), "value of a task");
-    total += call.tasks[k].term.factor * own;
-    size += fabs(call.tasks[k].term.factor * own);
+    total += factor_of(&call, k) * own;
+    size += fabs(factor_of(&call, k) * own);
   }
   check(fabs(value - total) <= 1e-5 * size, "value");
   double largest = 0, error = 0;
@@ -109,6 +115,7 @@ static void check_call(fastloss_columns call) {
 
 int main(void) {
   static const double delta = 0.3, smoothing = 0.1;
+  static const float factor[kTasks] = {0.25f, -3, 0};
   static const int64_t sizes[][3] = {{1, 7, 9},   {37, 7, 9},      {0, 7, 9},
                                      {300, 8, 9}, {3, 1300, 1700}, {70000, 7, 9}};
   for (unsigned s = 0; s < sizeof(sizes) / sizeof(*sizes); ++s) {
@@ -135,9 +142,12 @@ int main(void) {
         call.y_true = y_true;
         call.y_pred = y_pred;
         if (weighs) call.weight = weight, call.weight_count = rows, call.weight_repeat = 1;
-        snprintf(context, sizeof context, "%lldx%lld reduction %d weights %d", (long long)rows,
-                 (long long)pred_columns, reduction, weighs);
-        check_call(call);
+        for (int scales = 0; scales < 2; ++scales) {
+          if (scales) call.factor = factor;
+          snprintf(context, sizeof context, "%lldx%lld reduction %d weights %d factors %d",
+                   (long long)rows, (long long)pred_columns, reduction, weighs, scales);
+          check_call(call);
+        }
       }
     free(y_true);
     free(y_pred);

@@ -86,6 +86,9 @@ void check_calls() {
               .run();
         };
         compare(FASTLOSS_SUM);
+        Array factor(wide, count);
+        factor.fill(false);
+        if (turn % 3) call.factor = factor.data();
         compare(FASTLOSS_MEAN);
         call.weight = weight.data(), call.weight_count = shape.rows, call.weight_repeat = 1;
         compare(FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT);
