@@ -261,7 +261,7 @@ void check_loss(const Loss& loss, int32_t prediction, int32_t label, const int64
 // Each loss and dtype meets some of the shapes, each shape all dtypes of labels.
 void check_losses() {
 #ifdef __SANITIZE_ADDRESS__
-  constexpr size_t kTurns = 2;
+  constexpr size_t kTurns = 1;
 #else
   constexpr size_t kTurns = 3;
 #endif
