@@ -200,8 +200,8 @@ def test_calls_are_compiled_among_enough_other_ops(call, function, compiled, rec
     actual = value_and_slope(loss, *data())
     (found,) = loss._programs.values()
     assert found._value_and_slope._supported == compiled
-    # What is chosen for speed is no news.
-    assert not recwarn.list
+    # What is chosen for speed is no news. AutoGraph's own warnings are of another kind.
+    assert not [x for x in recwarn if issubclass(x.category, UserWarning)]
     expected = value_and_slope(lambda y, p: tf.reduce_mean(function(y, p, call)), *data())
     for ours, theirs in zip(actual, expected, strict=True):
         assert_close(ours, theirs, 4e-6)
