@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -106,7 +107,11 @@ def run(arguments: list[str]) -> dict[str, Any]:
         return found
     if any(word in child.stderr for word in ("OOM", "bad_alloc", "Resource exhausted", "memory")):
         return {"error": OUT_OF_MEMORY}
-    raise RuntimeError(child.stderr.strip().splitlines()[-1])
+    if child.returncode < 0:
+        # Not all code looks whether it got the memory that it asked for.
+        name = signal.Signals(-child.returncode).name
+        return {"error": f"{name} with {limit / 1e9:.0f} GB"}
+    raise RuntimeError(child.stderr.strip())
 
 
 def main(
@@ -119,15 +124,16 @@ def main(
     """Measure the linear cross-entropy against a matrix product and Keras's loss."""
     records = []
     cases = [(count, name) for count in tokens or TOKENS for name in CONTENDERS]
-    for count, contender in track(cases, description="Measuring"):
-        arguments = [contender, *map(str, (count, hidden, vocabulary, rounds))]
-        record = {"tokens": count, "hidden": hidden, "vocabulary": vocabulary}
-        records.append({**record, "contender": contender, **run(arguments)})
     fields = ["tokens", "hidden", "vocabulary", "contender", "loss", "seconds", "peak", "error"]
     with output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
-        writer.writerows(records)
+        for count, contender in track(cases, description="Measuring"):
+            arguments = [contender, *map(str, (count, hidden, vocabulary, rounds))]
+            record = {"tokens": count, "hidden": hidden, "vocabulary": vocabulary}
+            records.append({**record, "contender": contender, **run(arguments)})
+            writer.writerow(records[-1])
+            file.flush()
     table = Table("tokens", "contender", "loss", "seconds", "extra memory, MB")
     for record in records:
         if "error" in record:
