@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "error.h"
 #include "fastloss.h"
 
 namespace fastloss {
@@ -74,6 +75,33 @@ std::string names_of(const Entry (&losses)[kCount]) {
     text += (text.empty() ? "" : " ") + std::string(loss.name) + "(" + parameters + ")";
   }
   return text;
+}
+
+// Whether a table has a loss with so many parameters: 0, or -1 with the reason.
+template <class Entry, size_t kCount>
+int check_loss(const Entry (&losses)[kCount], const char* kind, const char* name,
+               int32_t parameter_count) {
+  const Entry* const loss = find_loss(losses, name);
+  if (!loss)
+    return fail("loss '%s' is unknown; the %s are: %s", name, kind, names_of(losses).c_str());
+  if (parameter_count != loss->parameter_count())
+    return fail("loss '%s' takes %d parameters (%s), not %d", name, loss->parameter_count(),
+                loss->parameters, parameter_count);
+  return 0;
+}
+
+// What calls of all patterns name by a code: 0, or -1 with the reason.
+template <class Call>
+int check_codes(const Call& call) {
+  if (!dtype_size(call.y_true_dtype))
+    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
+                call.y_true_dtype);
+  if (!is_prediction_dtype(call.y_pred_dtype))
+    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
+                call.y_pred_dtype);
+  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
+    return fail("reduction code %d is unknown", call.reduction);
+  return 0;
 }
 
 }  // namespace fastloss

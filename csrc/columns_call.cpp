@@ -1,7 +1,6 @@
 #include "columns_call.h"
 
 #include "elementwise_call.h"
-#include "error.h"
 
 namespace fastloss {
 namespace {
@@ -29,17 +28,12 @@ int check_columns(const fastloss_columns& call) {
           "loss '%s' reads all labels before it starts, so it has no part in a walk by rows",
           task.term.loss);
   }
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
+  if (check_codes(call)) return -1;
   if (call.rows < 0 || call.replicas < 1)
     return fail("rows %lld must not be negative and replicas %d must be positive",
                 static_cast<long long>(call.rows), call.replicas);
-  if (call.reduction <= FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is none that gives a scalar", call.reduction);
+  if (call.reduction == FASTLOSS_NONE)
+    return fail("losses of columns have no loss per row; expected a reduction to a scalar");
   return 0;
 }
 

@@ -1,7 +1,5 @@
 #include "elementwise_call.h"
 
-#include "error.h"
-
 namespace fastloss {
 namespace {
 
@@ -13,18 +11,11 @@ int check(const fastloss_elementwise& call) {
   if (call.column_weight && call.column_weight_count && call.term_count > 1)
     return fail("column_weight came with %d terms; expected one term, or no column_weight",
                 call.term_count);
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
+  if (check_codes(call)) return -1;
   if (call.rows < 0 || call.columns < 0 || call.replicas < 1)
     return fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
                 static_cast<long long>(call.rows), static_cast<long long>(call.columns),
                 call.replicas);
-  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is unknown", call.reduction);
   return 0;
 }
 
@@ -37,14 +28,7 @@ int refuse_in_place(const fastloss_elementwise& call) {
 }  // namespace
 
 int check_elementwise(const fastloss_term& term) {
-  const ElementwiseLoss* loss = find_loss(kElementwiseLosses, term.loss);
-  if (!loss)
-    return fail("loss '%s' is unknown; the elementwise losses are: %s", term.loss,
-                names_of(kElementwiseLosses).c_str());
-  if (term.parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", term.loss, loss->parameter_count(),
-                loss->parameters, term.parameter_count);
-  return 0;
+  return check_loss(kElementwiseLosses, "elementwise losses", term.loss, term.parameter_count);
 }
 
 bool any_binary(const fastloss_elementwise& call) {

@@ -1,7 +1,6 @@
 #include "overlap_call.h"
 
 #include "elementwise_call.h"
-#include "error.h"
 
 namespace fastloss {
 namespace {
@@ -44,27 +43,16 @@ int check_companion(const fastloss_overlap& call, const fastloss_term& term) {
 }  // namespace
 
 int check_overlap_backward(const fastloss_overlap& call) {
-  const OverlapLoss* loss = find_loss(kOverlapLosses, call.loss);
-  if (!loss)
-    return fail("loss '%s' is unknown; the overlap losses are: %s", call.loss,
-                names_of(kOverlapLosses).c_str());
-  if (call.parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-                loss->parameters, call.parameter_count);
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
+  if (check_loss(kOverlapLosses, "overlap losses", call.loss, call.parameter_count) ||
+      check_codes(call))
+    return -1;
+  const OverlapLoss* const loss = find_loss(kOverlapLosses, call.loss);
   if (call.outer < 0 || call.above < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1)
     return fail(
         "outer %lld, above %lld, classes %lld and inner %lld must not be negative and replicas %d "
         "must be positive",
         static_cast<long long>(call.outer), static_cast<long long>(call.above),
         static_cast<long long>(call.classes), static_cast<long long>(call.inner), call.replicas);
-  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is unknown", call.reduction);
   if (call.activation < FASTLOSS_IDENTITY || call.activation > FASTLOSS_SOFTMAX)
     return fail("activation code %d is unknown", call.activation);
   if (loss->together && call.per_class)

@@ -1,31 +1,18 @@
 #include "rowwise_call.h"
 
-#include "error.h"
-
 namespace fastloss {
 
 int check_rowwise(const fastloss_rowwise& call) {
+  if (check_loss(kRowwiseLosses, "rowwise losses", call.loss, call.parameter_count) ||
+      check_codes(call))
+    return -1;
   const RowwiseLossEntry* const loss = find_loss(kRowwiseLosses, call.loss);
-  if (!loss)
-    return fail("loss '%s' is unknown; the rowwise losses are: %s", call.loss,
-                names_of(kRowwiseLosses).c_str());
-  if (call.parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", call.loss, loss->parameter_count(),
-                loss->parameters, call.parameter_count);
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
   if (call.outer < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1)
     return fail(
         "outer %lld, classes %lld and inner %lld must not be negative and replicas %d must be "
         "positive",
         static_cast<long long>(call.outer), static_cast<long long>(call.classes),
         static_cast<long long>(call.inner), call.replicas);
-  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is unknown", call.reduction);
   if (!(call.temperature > 0) || !(call.logit_softcap >= 0))
     return fail(
         "temperature is %g and logit_softcap is %g; expected a positive number, and one that is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import kernels
@@ -189,7 +190,10 @@ def test_wrong_attributes_of_the_op_are_refused(loss, parameters, factors, messa
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_more_terms_than_one_walk_takes(reduction):
+@pytest.mark.parametrize("lacking", ["", "no CUDA"], ids=["gpu", "cpu"])
+def test_more_terms_than_a_gpu_takes_at_once(monkeypatch, reduction, lacking):
+    module = importlib.import_module("fastloss.ops.elementwise")
+    monkeypatch.setattr(module, "why_not_on_gpu", lambda: lacking)
     terms = tuple(ops.Term("huber", (0.1 + 0.1 * k,), 1.0 + k) for k in range(MAX_TERMS + 2))
     y_true, y_pred = np.random.default_rng(4).normal(size=(2, 6, 3))
     weight = tf.constant(np.linspace(0.5, 2, 6))
@@ -200,6 +204,12 @@ def test_more_terms_than_one_walk_takes(reduction):
             tape.watch(predictions)
             value, values = call(terms, tf.constant(y_true), predictions, weight, reduction, 1)
         results.append((value, values, tape.gradient(value, predictions)))
+    traced = tf.function(
+        lambda p: ops.elementwise_sum(terms, tf.constant(y_true), p, weight, reduction, 1)
+    )
+    graph = traced.get_concrete_function(tf.constant(y_pred)).graph
+    walks = [x for x in graph.get_operations() if x.type.startswith("FastlossElementwise")]
+    assert len(walks) == (1 if lacking else 2)
     for actual, expected in zip(*results, strict=True):
         assert (actual is None) == (expected is None)
         if actual is not None:

@@ -35,15 +35,6 @@ every_loss = pytest.mark.parametrize("subject", SUBJECTS, ids=[x.id for x in SUB
 one_each = pytest.mark.parametrize("subject", ONE_EACH, ids=[x.pattern for x in ONE_EACH])
 
 
-@pytest.fixture(autouse=True)
-def _only_patterns_that_have_kernels(request: pytest.FixtureRequest) -> None:
-    subject = getattr(request.node, "callspec", None) and request.node.callspec.params.get(
-        "subject"
-    )
-    if subject and f"fastloss_cuda_{subject.pattern}_" in library.why_not_on_gpu():
-        pytest.skip(library.why_not_on_gpu())
-
-
 def expected(call: Any, *inputs: Any) -> tuple[Any, Any]:
     """Value and gradient from the reference."""
     with fl.use_backend("reference"):

@@ -24,6 +24,7 @@ from fastloss.benchmark.custom import CUSTOM
 from fastloss.benchmark.inputs import DOMAINS, make_inputs
 from fastloss.benchmark.standins import stand_in
 from fastloss.benchmark.sums import SUMS
+from fastloss.ops.context import has_gpu
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def make_call(
 
         return pytorch.make_call(contender.mode, spec, y_true, y_pred, forward_only=forward_only)
     step = make_step(contender, spec, forward_only=forward_only)
-    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    on_gpu = has_gpu()
 
     def call() -> float:
         if forward_only:
@@ -213,7 +214,7 @@ def make_call(
             value, gradient = step(y_true, y_pred)
             if gradient is None:
                 raise RuntimeError(f"{contender.label} gave no gradient for {spec.label}.")
-        if has_gpu:
+        if on_gpu:
             tf.test.experimental.sync_devices()
         return float(value.numpy())
 

@@ -8,7 +8,6 @@ import warnings
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from fastloss.callbacks.cost import Cost
 from fastloss.callbacks.hooks import Hooks
@@ -17,6 +16,7 @@ from fastloss.callbacks.report import batch_of, report
 from fastloss.callbacks.writers import Csv, Lines, TensorBoard, Writer
 from fastloss.diagnosis import Batch, Report
 from fastloss.losses.arguments import integer
+from fastloss.ops.context import has_gpu
 
 _MODES = ("stop", "skip", "report")
 _LOOK_ON_GPU = 32  # calls of the training function between two looks, each of which waits for it
@@ -122,7 +122,7 @@ class LossMonitor(keras.callbacks.Callback):
         self._total = 0
         self._calls = 0
         # What XLA returns of a step is gone with the next one.
-        may_lag = tf.config.list_logical_devices("GPU") and not self.model.jit_compile
+        may_lag = has_gpu() and not self.model.jit_compile
         self._look = _LOOK_ON_GPU if may_lag else 1
         self._writers = [Lines()] if self.print_lines else []
         if self.csv is not None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fastloss import reference
 from fastloss.ops.context import is_recorded
 from fastloss.ops.elementwise import MAX_TERMS
-from fastloss.ops.library import float64_bits, ops, runs_reference
+from fastloss.ops.library import float64_bits, ops, runs_reference, why_not_on_gpu
 from fastloss.reference.columns import Task
 
 
@@ -42,7 +42,7 @@ def columns(
     """
     if runs_reference():
         return reference.columns(tasks, factor, y_true, y_pred, weight, reduction, replicas)
-    if len(tasks) > MAX_TERMS:
+    if len(tasks) > MAX_TERMS and not why_not_on_gpu():
         parts = (slice(MAX_TERMS), slice(MAX_TERMS, None))
         sums, values = zip(
             *(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fastloss import reference
 from fastloss.ops.context import is_recorded
-from fastloss.ops.library import float64_bits, ops, runs_reference
+from fastloss.ops.library import float64_bits, ops, runs_reference, why_not_on_gpu
 from fastloss.reference.elementwise import Term
 
 # As many as a kernel on a GPU adds up: FASTLOSS_CUDA_MAX_TERMS of csrc/fastloss_cuda.h.
@@ -115,7 +115,7 @@ def elementwise_sum(
     """
     if runs_reference():
         return reference.elementwise_sum(terms, y_true, y_pred, weight, reduction, replicas)
-    if len(terms) > MAX_TERMS:
+    if len(terms) > MAX_TERMS and not why_not_on_gpu():
         parts = (terms[:MAX_TERMS], terms[MAX_TERMS:])
         sums, values = zip(
             *(elementwise_sum(part, y_true, y_pred, weight, reduction, replicas) for part in parts),

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastloss.ops.context import is_compiled_by_xla
+from fastloss.ops.context import has_gpu, is_compiled_by_xla
 
 LIBRARY = Path(__file__).parent.parent / "lib" / "libfastloss_tensorflow.so"
 BACKENDS = ("auto", "fused", "reference")
@@ -106,8 +106,7 @@ def _auto() -> str:
         warnings.warn(f"{loaded} Until then the slower reference serves.", stacklevel=2)
         return "reference"
     # With the predictions on a GPU, moving them to a kernel on the CPU costs more.
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return "reference" if on_gpu and why_not_on_gpu() else "fused"
+    return "reference" if has_gpu() and why_not_on_gpu() else "fused"
 
 
 def backend() -> str:
