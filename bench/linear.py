@@ -2,7 +2,7 @@
 
 Keras makes the logits, (tokens, vocabulary), and their gradient; fastloss holds a chunk of them.
 Every measurement runs in a process of its own under a limit on its memory, so that one that does
-not fit says so and harms nobody.
+not fit says so and harms nobody. The contenders take turns.
 
     python bench/linear.py --output linear.csv
 """
@@ -17,7 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 TOKENS = (1024, 4096, 16384, 65536)
-CONTENDERS = ("keras", "fastloss")
+CONTENDERS = ("keras_graph", "fastloss_graph")
 OUT_OF_MEMORY = "out of memory"
 # What a process may take of the memory that is free, so that the machine is not driven to swap.
 SHARE = 0.85
@@ -40,7 +41,7 @@ def loss_of(contender: str, y_true: Any) -> Callable[[Any, Any], Any]:
 
     import fastloss as fl
 
-    if contender == "fastloss":
+    if contender == "fastloss_graph":
         return lambda hidden, kernel: tf.reduce_mean(
             fl.linear_sparse_categorical_crossentropy(y_true, hidden, kernel)
         )
@@ -48,7 +49,7 @@ def loss_of(contender: str, y_true: Any) -> Callable[[Any, Any], Any]:
     return lambda hidden, kernel: crossentropy(y_true, tf.matmul(hidden, kernel))
 
 
-def measure(contender: str, tokens: int, hidden: int, vocabulary: int, rounds: int) -> None:
+def measure(contender: str, tokens: int, hidden: int, vocabulary: int, with_peak: bool) -> None:
     """Times forward and gradient in this process and prints what was found as JSON."""
     import numpy as np
     import tensorflow as tf
@@ -70,14 +71,13 @@ def measure(contender: str, tokens: int, hidden: int, vocabulary: int, rounds: i
     def call() -> float:
         return float(step(states, kernel)[0])
 
-    value = call()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    peak = memory.peak_extra_bytes(call, repeats=1)
-    print(json.dumps({"loss": value, "seconds": statistics.median(seconds), "peak": peak}))
+    found = {"value": call()}
+    start = time.perf_counter()
+    call()
+    found["ms"] = (time.perf_counter() - start) * 1e3
+    if with_peak:
+        found["peak_extra_bytes"] = memory.peak_extra_bytes(call, repeats=1)
+    print(json.dumps(found))
 
 
 def available_bytes() -> int:
@@ -114,34 +114,69 @@ def run(arguments: list[str]) -> dict[str, Any]:
     raise RuntimeError(child.stderr.strip())
 
 
+def compare(tokens: int, hidden: int, vocabulary: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """A record of each contender, of as many turns as there are rounds."""
+    turns: dict[str, list[dict[str, Any]]] = {contender: [] for contender in CONTENDERS}
+    for turn in range(rounds):
+        for contender, before in turns.items():
+            if any("error" in x for x in before):
+                continue
+            sizes = map(str, (tokens, hidden, vocabulary))
+            before.append(run([contender, *sizes, "peak" if turn == 0 else ""]))
+    for contender, done in turns.items():
+        record = {
+            "loss": "linear_sparse_categorical_crossentropy",
+            "arguments": "",
+            "shape": f"{tokens}x{hidden}x{vocabulary}",
+            "dtype": "float32",
+            "mode": "forward+gradient",
+            "contender": contender,
+            "rounds": rounds,
+        }
+        errors = [x["error"] for x in done if "error" in x]
+        if errors:
+            yield {**record, "error": errors[0]}
+            continue
+        yield {
+            **record,
+            "value": done[0]["value"],
+            "ms_median": statistics.median(x["ms"] for x in done),
+            "peak_extra_bytes": done[0]["peak_extra_bytes"],
+        }
+
+
 def main(
     output: Annotated[Path, typer.Option(help="Where to write the CSV.")] = Path("linear.csv"),
     tokens: Annotated[list[int] | None, typer.Option(help="Numbers of tokens.")] = None,
     hidden: Annotated[int, typer.Option(help="Width of the hidden states.")] = 512,
     vocabulary: Annotated[int, typer.Option(help="Number of words.")] = 50257,
-    rounds: Annotated[int, typer.Option(help="Timed calls of each.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Turns of each contender.")] = 3,
 ) -> None:
     """Measure the linear cross-entropy against a matrix product and Keras's loss."""
-    records = []
-    cases = [(count, name) for count in tokens or TOKENS for name in CONTENDERS]
-    fields = ["tokens", "hidden", "vocabulary", "contender", "loss", "seconds", "peak", "error"]
+    from fastloss.benchmark.environment import describe
+    from fastloss.benchmark.report import COLUMNS
+    from fastloss.benchmark.roof import default_threads
+
+    where = asdict(describe(default_threads()))
+    table = Table("tokens", "contender", "value", "ms", "extra memory, MB")
     with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fields)
+        writer = csv.DictWriter(file, [*COLUMNS, "value", "error"], lineterminator="\n")
         writer.writeheader()
-        for count, contender in track(cases, description="Measuring"):
-            arguments = [contender, *map(str, (count, hidden, vocabulary, rounds))]
-            record = {"tokens": count, "hidden": hidden, "vocabulary": vocabulary}
-            records.append({**record, "contender": contender, **run(arguments)})
-            writer.writerow(records[-1])
-            file.flush()
-    table = Table("tokens", "contender", "loss", "seconds", "extra memory, MB")
-    for record in records:
-        if "error" in record:
-            table.add_row(str(record["tokens"]), record["contender"], record["error"], "", "")
-            continue
-        peak = "" if record["peak"] is None else f"{record['peak'] / 1e6:.0f}"
-        values = (f"{record['loss']:.6f}", f"{record['seconds']:.3g}", peak)
-        table.add_row(str(record["tokens"]), record["contender"], *values)
+        for count in track(tokens or TOKENS, description="Measuring"):
+            for record in compare(count, hidden, vocabulary, rounds):
+                writer.writerow({**where, **record})
+                file.flush()
+                if "error" in record:
+                    table.add_row(str(count), record["contender"], record["error"])
+                    continue
+                peak = record["peak_extra_bytes"]
+                table.add_row(
+                    str(count),
+                    record["contender"],
+                    f"{record['value']:.6f}",
+                    f"{record['ms_median']:.0f}",
+                    "" if peak is None else f"{peak / 1e6:.0f}",
+                )
     console = Console()
     console.print(table)
     console.print(f"Wrote {output}.")
@@ -149,6 +184,6 @@ def main(
 
 if __name__ == "__main__":
     if "--child" in sys.argv:
-        measure(sys.argv[2], *map(int, sys.argv[3:]))
+        measure(sys.argv[2], *map(int, sys.argv[3:6]), with_peak=sys.argv[6] == "peak")
     else:
         typer.run(main)

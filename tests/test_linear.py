@@ -549,3 +549,21 @@ def test_the_logits_never_exist(dtype, reduction):
     # float16 takes more than its chunks: half of the logits was measured with TensorFlow 2.16.
     share = 2 / 3 if dtype == "float16" else 1 / 3
     assert extra < share * tokens * classes * hidden.dtype.size
+
+
+def test_of_the_gradient_of_the_kernel_there_is_one():
+    """And not its parts beside it, which are made and added one after the other."""
+    tokens, features, classes = 48, 1024, 16384
+    random = np.random.default_rng(0)
+    y_true = tf.constant(random.integers(0, classes, tokens))
+    hidden = tf.constant(random.normal(0, 1, (tokens, features)), tf.float32)
+    kernel = tf.constant(random.normal(0, 0.1, (features, classes)), tf.float32)
+
+    def call():
+        return outcome(lambda *x: linear(y_true, *x, memory_budget=2 << 20), [hidden, kernel])
+
+    call()
+    extra = peak_extra_bytes(call)
+    if extra is None:
+        pytest.skip("this system does not tell the peak of a process")
+    assert extra < 1.4 * 4 * features * classes

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from fastloss.losses.arguments import integer
 from fastloss.losses.categorical_base import Extras, config_of
-from fastloss.losses.linear import MEMORY_BUDGET, linear_sparse_categorical_crossentropy
+from fastloss.losses.linear import linear_sparse_categorical_crossentropy
 from fastloss.losses.reduction import REDUCTIONS
+from fastloss.ops.linear import MEMORY_BUDGET
 
 
 @keras.saving.register_keras_serializable("fastloss")
@@ -50,7 +51,7 @@ class LinearCrossentropy(keras.layers.Layer):
         z_loss: Weight of the squared log-sum-exp of the logits.
         reduction: "sum_over_batch_size" (the default) or "mean", "sum" or
             "mean_with_sample_weight".
-        memory_budget: Bytes that a chunk of logits may take, 32 MiB by default.
+        memory_budget: Bytes that a chunk of logits may take, 24 MiB by default.
         kernel_initializer: Initializer of the kernel; "glorot_uniform" by default.
         bias_initializer: Initializer of the bias; "zeros" by default.
         kernel_regularizer: Regularizer of the kernel.

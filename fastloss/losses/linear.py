@@ -19,10 +19,10 @@ from fastloss.losses.reduction import (
     reduce,
     replicas,
 )
+from fastloss.ops.linear import MEMORY_BUDGET
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
-MEMORY_BUDGET = 32 << 20
 _LOSS = "sparse_categorical_crossentropy_from_logits"
 
 
@@ -124,7 +124,7 @@ def linear_sparse_categorical_crossentropy(
             "none" or None. Without a reduction, and for float16, the logits are made a second time
             in the backward pass.
         tied: Whether the kernel is that of an embedding.
-        memory_budget: Bytes that a chunk of logits may take, 32 MiB by default; at least one token
+        memory_budget: Bytes that a chunk of logits may take, 24 MiB by default; at least one token
             goes through at a time.
 
     Returns:

@@ -21,6 +21,10 @@ from fastloss.reference.rowwise import Options
 Tensor: TypeAlias = tf.Tensor
 Gradients: TypeAlias = tuple[Tensor, ...]
 
+# glibc keeps what is freed in heaps of at most 64 MiB: a chunk and what is made of it must fit into
+# one, or the system is asked for their pages again and again.
+MEMORY_BUDGET = 24 << 20
+
 
 class Head(NamedTuple):
     """What is constant of a call.
@@ -49,12 +53,15 @@ class Head(NamedTuple):
         left, right = (slope, hidden) if self.tied else (hidden, slope)
         if runs_reference() or None in total.shape:
             return total + tf.cast(tf.matmul(left, right, transpose_a=True), total.dtype)
-        # Some rows at a time: their product is a temporary, as large as the rows.
+        # Some rows at a time: their product is a temporary, as large as they.
         rows, columns = total.shape
-        blocks = min(rows, -(-2 * rows * columns * hidden.dtype.size // self.budget))
+        most = max(1, min(self.budget, MEMORY_BUDGET) // 2)
+        blocks = min(rows, -(-rows * columns * hidden.dtype.size // most))
         for block in range(blocks):
             begin, end = block * rows // blocks, (block + 1) * rows // blocks
-            part = tf.matmul(left[:, begin:end], right, transpose_a=True)
+            # One after the other: else they are all made before the first is added.
+            with tf.control_dependencies([total]):
+                part = tf.matmul(left[:, begin:end], right, transpose_a=True)
             total = ops().fastloss_accumulate(total, part, tf.constant(begin))
         return total
 
@@ -63,11 +70,18 @@ class Head(NamedTuple):
 
 
 class _Tokens(NamedTuple):
-    """Tokens in chunks of equal size, the last filled up with tokens of weight 0."""
+    """Tokens in chunks of one size, of which the last may have fewer.
+
+    Attributes:
+        count: Number of chunks.
+        size: Tokens in each but the last.
+        hidden: `(tokens, features)`
+        y_true: `(tokens,)`
+        weight: `(tokens,)`
+    """
 
     count: Any
     size: Any
-    rows: Any
     hidden: Tensor
     y_true: Tensor
     weight: Tensor
@@ -83,34 +97,37 @@ class _Tokens(NamedTuple):
             count = max(1, -(-rows // max(1, per_chunk)))
         else:
             count = tf.maximum(1, -(-rows // tf.maximum(1, per_chunk)))
-        size = -(-rows // count)
-        extra = count * size - rows
-        return cls(
-            count,
-            size,
-            rows,
-            tf.pad(hidden, [[0, extra], [0, 0]]),
-            tf.pad(tf.cast(y_true, tf.int64), [[0, extra]]),
-            tf.pad(weight, [[0, extra]]),
-        )
+        return cls(count, -(-rows // count), hidden, tf.cast(y_true, tf.int64), weight)
 
-    def chunk(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        begin = index * self.size
+    def chunk(self, begin: Any, size: Any) -> tuple[Tensor, Tensor, Tensor]:
         return (
-            tf.slice(self.hidden, [begin, 0], [self.size, _dimension(self.hidden, 1)]),
-            tf.slice(self.y_true, [begin], [self.size]),
-            tf.slice(self.weight, [begin], [self.size]),
+            tf.slice(self.hidden, [begin, 0], [size, _dimension(self.hidden, 1)]),
+            tf.slice(self.y_true, [begin], [size]),
+            tf.slice(self.weight, [begin], [size]),
         )
 
-    def loop(self, body: Callable[..., Any], start: tuple[Any, ...]) -> tuple[Any, ...]:
-        # One iteration at a time: two would need two chunks of logits.
-        return tf.while_loop(
-            lambda index, *_: index < self.count,
-            body,
-            (tf.constant(0), *start),
-            parallel_iterations=1,
-            maximum_iterations=self.count,
-        )[1:]
+    def walk(self, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> tuple[Any, ...]:
+        """body(begin, size, *state) -> state, for each chunk."""
+        full, state = self.count - 1, start
+        if not isinstance(full, int) or full:
+            # One iteration at a time: two would need two chunks of logits.
+            state = tf.while_loop(
+                lambda index, *_: index < full,
+                lambda index, *state: (index + 1, *body(index * self.size, self.size, *state)),
+                (tf.constant(0), *start),
+                parallel_iterations=1,
+                maximum_iterations=full,
+            )[1:]
+        begin = full * self.size
+        return body(begin, _dimension(self.hidden, 0) - begin, *state)
+
+
+def _with_rows(total: Tensor, part: Tensor, begin: Any) -> Tensor:
+    """Rows of zeros from `begin` on replaced by those of a part."""
+    if runs_reference():
+        rows = begin + tf.range(tf.shape(part)[0])
+        return tf.tensor_scatter_nd_update(total, rows[:, tf.newaxis], tf.cast(part, total.dtype))
+    return ops().fastloss_accumulate(total, part, begin)
 
 
 def _dimension(x: Tensor, index: int) -> Any:
@@ -135,12 +152,11 @@ def _losses(
     _traced_for: Any,
 ) -> Tensor:
     """One loss per token."""
-    wide = _wide(hidden.dtype)
-    ones = tf.ones(tf.shape(hidden)[:1], wide)
+    ones = tf.ones([_dimension(hidden, 0)], _wide(hidden.dtype))
     tokens = _Tokens.of(head, hidden, y_true, ones, _classes(head, weights[0]))
 
-    def body(index: Tensor, losses: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
-        some, label, _ = tokens.chunk(index)
+    def body(begin: Any, size: Any, losses: Tensor) -> tuple[Tensor]:
+        some, label, _ = tokens.chunk(begin, size)
         rows = rowwise(
             head.loss,
             head.parameters,
@@ -153,12 +169,9 @@ def _losses(
             "none",
             1,
         )
-        return index + 1, losses.write(index, rows)
+        return (_with_rows(losses, rows, begin),)
 
-    (losses,) = tokens.loop(body, (tf.TensorArray(wide, tokens.count),))
-    rows = tf.reshape(losses.stack(), [-1])[: tokens.rows]
-    rows.set_shape(hidden.shape[:1])
-    return rows
+    return tokens.walk(body, (tf.zeros_like(ones),))[0]
 
 
 def _loss_and_gradients(
@@ -180,9 +193,9 @@ def _loss_and_gradients(
     learned = (class_weight,) if learns_class_weight else ()
 
     def body(
-        index: Tensor, total: Tensor, hidden_array: tf.TensorArray, *sums: Tensor
-    ) -> tuple[Any, ...]:
-        some, label, row_weight = tokens.chunk(index)
+        begin: Any, size: Any, total: Tensor, slopes: Tensor, *sums: Tensor
+    ) -> tuple[Tensor, ...]:
+        some, label, row_weight = tokens.chunk(begin, size)
         logits = head.logits(some, weights)
         with tf.GradientTape() as tape:
             tape.watch([logits, *learned])
@@ -203,19 +216,15 @@ def _loss_and_gradients(
         if len(weights) == 2:
             added.append(sums[1] + tf.reduce_sum(tf.cast(slope, wide), axis=0))
         added.extend(sums[-1] + x for x in class_slope)
-        written = hidden_array.write(index, head.hidden_gradient(slope, weights[0]))
-        return (index + 1, total + value, written, *added)
+        slopes = _with_rows(slopes, head.hidden_gradient(slope, weights[0]), begin)
+        return (total + value, slopes, *added)
 
+    sources = (hidden, *weights, *learned)
     start = [
-        tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide)
-        for x in (*weights, *learned)
+        tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide) for x in sources
     ]
-    array = tf.TensorArray(hidden.dtype, tokens.count)
-    total, slopes, *sums = tokens.loop(body, (tf.zeros([], wide), array, *start))
-    hidden_gradient = tf.reshape(slopes.stack(), [-1, _dimension(hidden, 1)])[: tokens.rows]
-    hidden_gradient.set_shape(hidden.shape)
-    gradients = [tf.cast(x, w.dtype) for x, w in zip(sums, (*weights, *learned), strict=True)]
-    return total, (hidden_gradient, *gradients)
+    total, *sums = tokens.walk(body, (tf.zeros([], wide), *start))
+    return total, tuple(tf.cast(x, y.dtype) for x, y in zip(sums, sources, strict=True))
 
 
 _compiled_losses = tf.function(_losses, autograph=False, reduce_retracing=True)
