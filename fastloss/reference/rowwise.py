@@ -124,17 +124,24 @@ def sparse_categorical_focal_crossentropy(
     return categorical_focal_crossentropy(y_true, y_pred, alpha, gamma, epsilon)
 
 
+def _of_label(y_true: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The weight of the one label of each row, and what x has there: 1 for a weight of 0."""
+    # Selected, not multiplied: an infinite gradient at the label must not make NaN of the others.
+    chosen = tf.reduce_sum(tf.where(y_true == 0, tf.zeros_like(x), x), axis=-1)
+    weight = tf.reduce_sum(y_true, axis=-1)
+    return weight, tf.where(weight == 0, tf.ones_like(chosen), chosen)
+
+
 def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: float) -> Tensor:
-    # Away from the label the power of 0 would have an infinite gradient, times 0.
-    chosen = tf.where(y_true == 0, tf.ones_like(y_pred), y_pred)
-    return tf.reduce_sum(y_true * (1 - tf.pow(chosen, q)) / q, axis=-1)
+    weight, chosen = _of_label(y_true, y_pred)
+    return weight * (1 - tf.pow(chosen, q)) / q
 
 
 def categorical_generalized_cross_entropy_from_logits(
     y_true: Tensor, y_pred: Tensor, q: float
 ) -> Tensor:
-    log = _counted(y_true, _log_softmax(y_pred))
-    return -tf.reduce_sum(y_true * tf.math.expm1(q * log), axis=-1) / q
+    weight, log = _of_label(y_true, _log_softmax(y_pred))
+    return -weight * tf.math.expm1(q * log) / q
 
 
 def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -244,11 +251,22 @@ def kept_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor
 
 
 class _Rows(NamedTuple):
-    """What is ready for a loss: classes last, labels as rows or numbers, logits transformed."""
+    """What is ready for a loss: classes last, labels as rows or numbers, logits transformed.
+
+    Attributes:
+        y_true: `(.., classes)`, or `(..)` for numbers.
+        y_pred: `(.., classes)`
+        kept: Which rows count, `(..)`; None for all.
+        poison: NaN for rows whose label is no class, else 1, `(..)`; None where y_pred has it.
+    """
 
     y_true: Tensor
     y_pred: Tensor
     kept: Tensor | None
+    poison: Tensor | None = None
+
+    def poisoned(self, values: Tensor) -> Tensor:
+        return values if self.poison is None else values * self.poison
 
 
 def _capped(logits: Tensor, options: Options) -> Tensor:
@@ -281,12 +299,11 @@ def _prepared(loss: str, y_true: Tensor, y_pred: Tensor, options: Options, axis:
         label = tf.where(kept, label, tf.zeros_like(label))
     known = (label >= 0) & (label < classes)
     # A label that is no class must not pass for a row without labels.
-    poison = tf.where(known, tf.ones([], dtype), tf.constant(float("nan"), dtype))[..., tf.newaxis]
-    y_pred *= poison
+    poison = tf.where(known, tf.ones([], dtype), tf.constant(float("nan"), dtype))
     if loss == "sparse_categorical_crossentropy_from_logits" and not options.label_smoothing:
-        return _Rows(tf.where(known, label, tf.zeros_like(label)), y_pred, kept)
+        return _Rows(tf.where(known, label, tf.zeros_like(label)), y_pred, kept, poison)
     y_true = tf.one_hot(label, tf.cast(classes, tf.int32), dtype=dtype)
-    return _Rows(y_true * poison, y_pred, kept)
+    return _Rows(y_true * poison[..., tf.newaxis], y_pred * poison[..., tf.newaxis], kept)
 
 
 def _without_ignored(values: Tensor, kept: Tensor | None) -> Tensor:
@@ -314,7 +331,7 @@ def _values(
         values *= tf.gather(class_weight[tf.newaxis], y_true, axis=1)[0]
     if options.z_loss:
         values += options.z_loss * tf.square(_log_sum_exp(rows.y_pred)[..., 0])
-    return _without_ignored(values, rows.kept)
+    return _without_ignored(rows.poisoned(values), rows.kept)
 
 
 def rowwise(
@@ -364,7 +381,8 @@ def rowwise_metrics(
     """The same as `fastloss.ops.rowwise_metrics`, argument for argument."""
     rows = _prepared(loss, y_true, y_pred, options, axis)
     values = _values(loss, parameters, rows, class_weight, options)
-    log_sum_exp = _without_ignored(_log_sum_exp(rows.y_pred)[..., 0], rows.kept)
+    log_sum_exp = rows.poisoned(_log_sum_exp(rows.y_pred)[..., 0])
+    log_sum_exp = _without_ignored(log_sum_exp, rows.kept)
     label = _as_class(y_true) if loss in SPARSE else tf.argmax(rows.y_true, axis=-1)
     # Of the logits as they came: a cap may make equals of them.
     hit = tf.argmax(_classes_last(y_pred, axis), axis=-1) == label
