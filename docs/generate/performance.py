@@ -108,9 +108,15 @@ def _section(rows: list[Row]) -> str:
 
 
 def _milliseconds(row: Row | None) -> str:
-    if not row or not row["ms_median"]:
+    if not row:
         return ""
-    value = float(row["ms_median"])
+    if not row["ms_median"]:
+        # Why there is no time.
+        return row.get("error", "")
+    return _number(float(row["ms_median"]))
+
+
+def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -121,4 +127,4 @@ def _times(found: dict[str, Row]) -> float | None:
 
 def _memory(found: dict[str, Row]) -> str:
     peaks = [found.get(x, {}).get("peak_extra_bytes", "") for x in (THEIRS, OURS)]
-    return " / ".join(f"{float(x) / 1e6:.3g}" if x else "-" for x in peaks) if any(peaks) else ""
+    return " / ".join(_number(float(x) / 1e6) if x else "-" for x in peaks) if any(peaks) else ""
