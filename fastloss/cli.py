@@ -137,8 +137,6 @@ def _bench(
         from fastloss.benchmark.roof import default_threads
         from fastloss.benchmark.selection import select_losses, select_pairs
 
-        threads = threads or default_threads()
-        _start_tensorflow(threads)
     try:
         specs = QUICK_LOSSES if quick and not losses else select_losses(losses)
     except ValueError as error:
@@ -147,6 +145,8 @@ def _bench(
         pairs = select_pairs(specs, shapes, dtypes, quick=quick)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--shape / --dtype") from error
+    threads = threads or default_threads()
+    _start_tensorflow(threads)
     from fastloss.benchmark.contenders import TORCH_LOSSES
     from fastloss.benchmark.engine import Plan, run
     from fastloss.benchmark.environment import describe
