@@ -297,7 +297,7 @@ def test_shapes_unknown_while_tracing(case, backend):
             assert_same(actual, expected, "float32", f"{shape} {last} {reduction}")
 
 
-@every_case
+@core_cases
 def test_a_model_learns_boxes(case):
     keras.utils.set_random_seed(3)
     y_true, x = case.data((64,), side=1.0)

@@ -256,6 +256,14 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     text = (tmp_path / "performance.md").read_text()
     assert "| `huber` | 2x3 | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
     assert "Geometric mean of the times: 15.0." in text
+    errors = (
+        f"{same}forward+gradient,keras_graph,,,out of memory",
+        f"{same}forward+gradient,fastloss_graph,20,1000000,",
+    )
+    (results / "some.csv").write_text("\n".join([f"{columns},error", *errors]))
+    site.write_performance(tmp_path / "performance.md", results)
+    text = (tmp_path / "performance.md").read_text()
+    assert "| `huber` | 2x3 | out of memory | 20 |  |  | - / 1 |" in text
     assert "## some" in text and "`abc`, 2026-01-02" in text
 
 

@@ -191,6 +191,13 @@ static const struct {
     {"binary_focal_crossentropy_from_logits", 4, {0.1, 1.5, 1, 0}},
 };
 
+/* Under the sanitizers, which are slow, each loss meets long inputs of one dtype. */
+#ifdef __SANITIZE_ADDRESS__
+enum { kShare = 4 };
+#else
+enum { kShare = 1 };
+#endif
+
 static void check_losses(void) {
   static const int predictions[] = {FASTLOSS_FLOAT32, FASTLOSS_FLOAT64, FASTLOSS_FLOAT16,
                                     FASTLOSS_BFLOAT16};
@@ -206,6 +213,7 @@ static void check_losses(void) {
         const int label = labels[turn++ % 8];
         const int wide = predictions[p] == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
         const int64_t rows = shapes[s][0], columns = shapes[s][1];
+        if (rows * columns > 60000 && (l + p + s) % kShare) continue;
         snprintf(context, sizeof context, "%s, y_true %d, y_pred %d, (%lld, %lld)", kLosses[l].name,
                  label, predictions[p], (long long)rows, (long long)columns);
         fastloss_elementwise call = {0};
