@@ -354,6 +354,21 @@ def test_peak_memory_counts_what_a_call_allocates() -> None:
 
 
 @pytest.mark.skipif(not memory.can_measure(), reason="the peak cannot be reset here")
+def test_peak_memory_counts_what_tensorflow_allocates() -> None:
+    """Also what comes from a pool that never gives memory back."""
+    megabytes = 64
+    values = tf.fill([megabytes * 2**18], 0.5)
+    call = tf.function(lambda x: tf.reduce_sum(tf.exp(x)))
+    call(values)
+    peak = memory.peak_extra_bytes(lambda: call(values))
+    assert peak is not None
+    assert 0.9 * megabytes <= peak / 2**20 <= 2 * megabytes
+    nothing = memory.peak_extra_bytes(lambda: values)
+    assert nothing is not None
+    assert nothing <= 2 * memory.RESOLUTION_BYTES
+
+
+@pytest.mark.skipif(not memory.can_measure(), reason="the peak cannot be reset here")
 def test_peak_memory_is_not_repeated_after_its_budget() -> None:
     calls: list[None] = []
     assert memory.peak_extra_bytes(lambda: calls.append(None), 5, budget_seconds=0.0) is not None

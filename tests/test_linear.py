@@ -111,7 +111,7 @@ def compare(data, *weight, upstream=None, mask=None, **arguments):
 # Against the logits at once
 
 
-@pytest.mark.parametrize("budget,tied", zip(BUDGETS, (False, True, False), strict=True))
+@pytest.mark.parametrize(("budget", "tied"), list(zip(BUDGETS, (False, True, False), strict=True)))
 def test_every_option(budget, tied, backend):
     with Findings() as findings:
         for options in OPTIONS:
@@ -566,4 +566,5 @@ def test_of_the_gradient_of_the_kernel_there_is_one():
     extra = peak_extra_bytes(call)
     if extra is None:
         pytest.skip("this system does not tell the peak of a process")
-    assert extra < 1.4 * 4 * features * classes
+    # Blocks of TensorFlow's pool may be twice as large; out of order there are three.
+    assert extra < 2.2 * 4 * features * classes

@@ -190,7 +190,7 @@ def train(settings: Settings, task: Task, on_step: Callable[[], None]) -> dict[s
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(task.inputs))
         for name in names if epoch % 2 == 0 else names[::-1]:
             training = trainings[name]
-            if memory.can_measure():
+            if memory.can_measure_process():
                 memory.trim()
                 memory.reset_peak()
             training.model.fit(
@@ -201,7 +201,7 @@ def train(settings: Settings, task: Task, on_step: Callable[[], None]) -> dict[s
                 verbose=0,
                 callbacks=[_Recorder(training, on_step)],
             )
-            if memory.can_measure():
+            if memory.can_measure_process():
                 previous = training.process_peak_bytes or 0
                 training.process_peak_bytes = max(previous, memory.peak_bytes())
     _measure_losses(task, trainings, settings.batch_size, 40 if settings.epochs > 1 else 5)
