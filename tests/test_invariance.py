@@ -263,7 +263,7 @@ def test_threads_of_tensorflow_do_not_change_the_bits():
     outputs = {
         run_python(textwrap.dedent(DIGEST).replace("THREADS", str(threads)))
         .split("digest")[1]
-        .strip()
+        .split()[0]
         for threads in (1, 3)
     }
     assert len(outputs) == 1

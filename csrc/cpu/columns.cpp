@@ -142,8 +142,15 @@ class Walk {
          padded, predictions);
     const TileLoop<T> loop =
         task.loops.hard_labels && ops_.binary(labels, n) ? task.loops.hard_labels : task.loops.any;
-    loop(task.parameters, labels, predictions, nullptr, task.scale, values,
-         gradient_ ? own : nullptr, false, padded);
+    const auto run = [&](T* value, T* total) {
+      loop(task.parameters, labels, predictions, nullptr, task.scale, value, total,
+           gradient_ ? own : nullptr, false, padded);
+    };
+    double sum = 0;
+    if (weight_.data)
+      run(values, nullptr);
+    else
+      sum = sum_of_values(ops_, n, padded, values, run);
     if (gradient_) {
       T* to = slopes + part.row * call_.pred_columns + task.first_pred + part.column;
       const T* from = own;
@@ -152,9 +159,9 @@ class Walk {
         for (int64_t c = 0; c < part.columns; ++c) to[c] += weight * *from++;
       }
     }
-    if (weight_.data)
-      for (int64_t row = 0, i = 0; row < part.rows; ++row)
-        for (int64_t c = 0; c < part.columns; ++c, ++i) values[i] *= weights[part.row + row];
+    if (!weight_.data) return sum;
+    for (int64_t row = 0, i = 0; row < part.rows; ++row)
+      for (int64_t c = 0; c < part.columns; ++c, ++i) values[i] *= weights[part.row + row];
     return double(ops_.sum(values, n));
   }
 

@@ -49,8 +49,7 @@ class Walk {
     set_factors(per_row ? T(1) : *upstream);
     with_binary_guess([&] {
       each_piece(ceil_div(elements_, kPiece), [&](int64_t piece) {
-        each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), false,
-                  [](size_t, const T*, int64_t) {});
+        each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), nullptr, nullptr);
       });
     });
   }
@@ -99,13 +98,6 @@ class Walk {
     parallel_pieces(call_.parallel_for, call_.parallel_context, pieces, stream_, piece);
   }
 
-  // Adds each term's values in [begin, end) to its sum.
-  void add_up(int64_t begin, int64_t end, Sums* sums) {
-    each_tile(begin, end, true, [&](size_t k, const T* value, int64_t n) {
-      (*sums)[k] += double(ops_.sum(value, n));
-    });
-  }
-
   template <class Iterator>
   Sums total_of(Iterator partial, Iterator end) const {
     Sums totals(terms_.size());
@@ -119,7 +111,7 @@ class Walk {
     std::vector<Sums> partial(pieces);
     each_piece(pieces, [&](int64_t piece) {
       Sums sums(terms_.size());
-      add_up(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), &sums);
+      each_tile(piece * kPiece, std::min(elements_, (piece + 1) * kPiece), &sums, nullptr);
       partial[piece] = std::move(sums);
     });
     const Sums totals = total_of(partial.begin(), partial.end());
@@ -146,7 +138,7 @@ class Walk {
         Sums sums;
         for (int64_t row = first; row < last; ++row) {
           sums.assign(terms_.size(), 0);
-          add_up(row * columns, (row + 1) * columns, &sums);
+          each_tile(row * columns, (row + 1) * columns, &sums, nullptr);
           rows[row] = T(weighted(sums));
         }
       });
@@ -157,7 +149,7 @@ class Walk {
     each_piece(call_.rows * chunks, [&](int64_t piece) {
       const int64_t begin = piece / chunks * columns + piece % chunks * kPiece;
       Sums sums(terms_.size());
-      add_up(begin, std::min(begin + kPiece, (piece / chunks + 1) * columns), &sums);
+      each_tile(begin, std::min(begin + kPiece, (piece / chunks + 1) * columns), &sums, nullptr);
       partial[piece] = std::move(sums);
     });
     for (int64_t row = 0; row < call_.rows; ++row) {
@@ -172,7 +164,7 @@ class Walk {
     const int64_t columns = call_.columns, rows_per_tile = kTile / columns;
     for (int64_t row = first; row < last; row += rows_per_tile) {
       const int64_t end = std::min(last, row + rows_per_tile);
-      each_tile(row * columns, end * columns, true, [&](size_t k, const T* value, int64_t) {
+      each_tile(row * columns, end * columns, nullptr, [&](size_t k, const T* value) {
         const T factor = T(terms_[k].factor * terms_[k].reduction);
         ops_.row_sums(value, end - row, columns, factor, k ? next : rows + row);
         if (!k) return;
@@ -191,10 +183,12 @@ class Walk {
     return buffer;
   }
 
-  // Hands each term's weighted values of each tile in [begin, end) to `take`, and writes the
-  // gradient. The terms of a tile are computed while it lies in the L1 cache.
+  // Adds each term's weighted values in [begin, end) to `sums` or hands those of each tile to
+  // `take`, where there is one, and writes the gradient. The terms of a tile are computed while it
+  // lies in the L1 cache.
   template <class Take>
-  void each_tile(int64_t begin, int64_t end, bool want_value, const Take& take) {
+  void each_tile(int64_t begin, int64_t end, Sums* sums, const Take& take) {
+    constexpr bool kTakes = !std::is_same<Take, std::nullptr_t>::value;
     alignas(64) T labels[kTile], predictions[kTile], columns[kTile], values[kTile], slopes[kTile],
         weights[kTile];
     const bool weighted = weight_.data || upstream_.data;
@@ -230,11 +224,18 @@ class Walk {
         const Term<T>& term = terms_[k];
         const TileLoop<T> loop =
             hard && term.loops.hard_labels ? term.loops.hard_labels : term.loops.any;
-        loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
-             want_value ? values : nullptr, target ? slope : nullptr, k > 0, padded);
-        if (!want_value) continue;
-        if (weighted) ops_.multiply(weights, values, n);
-        take(k, values, n);
+        const auto run = [&](T* value, T* total) {
+          loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
+               value, total, target ? slope : nullptr, k > 0, padded);
+        };
+        if (sums && !weighted && !column_.data) {
+          (*sums)[k] += sum_of_values(ops_, n, padded, values, run);
+          continue;
+        }
+        run(sums || kTakes ? values : nullptr, nullptr);
+        if (weighted && (sums || kTakes)) ops_.multiply(weights, values, n);
+        if (sums) (*sums)[k] += double(ops_.sum(values, n));
+        if constexpr (kTakes) take(k, values);
       }
       if (weighted && target) ops_.multiply(weights, slope, n);
       if (target && !direct) ops_.store(call_.y_pred_dtype, slope, target, n, stream_);

@@ -333,9 +333,11 @@ class Walk {
     each_block(segment, first, rows, b, [&](const Block& block, int64_t) {
       collector->collect(block.label, block.share, block.padded);
       for (size_t i = 0; i < companions_.size(); ++i) {
-        companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction, nullptr,
-                            T(0), b.extra, nullptr, false, block.padded);
-        values[i] += double(ops_.sum(b.extra, block.size));
+        const auto run = [&](T* value, T* total) {
+          companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction,
+                              nullptr, T(0), value, total, nullptr, false, block.padded);
+        };
+        values[i] += sum_of_values(ops_, block.size, block.padded, b.extra, run);
       }
     });
   }
@@ -353,7 +355,7 @@ class Walk {
         overlap_ops_.through_sigmoid(block.share, block.padded, gradient);
       for (const Companion<T>& companion : companions_)
         companion.tile(companion.term->parameters, block.label, block.prediction, nullptr,
-                       companion.scale, nullptr, gradient, true, block.padded);
+                       companion.scale, nullptr, nullptr, gradient, true, block.padded);
       if (!direct) ops_.store(prediction_.dtype, gradient, to, block.size, stream);
     });
   }

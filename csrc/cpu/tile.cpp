@@ -4,6 +4,7 @@
 
 #include "../convert.h"
 #include "../losses/elementwise.h"
+#include "running_sums.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -71,19 +72,51 @@ void walk_block(const Loss& loss, const T* __restrict label, const T* __restrict
 #undef FASTLOSS_LOOP
 }
 
+// The values stay in registers.
+template <class Loss, class T>
+void sum_block(const Loss& loss, const T* __restrict label, const T* __restrict prediction,
+               const T* __restrict prepared, T scale, T* __restrict gradient, bool adds,
+               int64_t count, RunningSums<T>* total) {
+  RunningSums<T> sums = *total;
+#define FASTLOSS_LOOP(GRADIENT)                                                                    \
+  for (int64_t start = 0; start < count; start += kSums) {                                         \
+    T values[kSums];                                                                               \
+    for (int64_t i = start; i < start + kSums; ++i) {                                              \
+      const Point<T> point = Split<Loss, T>::at(loss, label[i], prediction[i], T(1), prepared[i]); \
+      values[i - start] = point.value;                                                             \
+      GRADIENT;                                                                                    \
+    }                                                                                              \
+    sums.add(values);                                                                              \
+  }
+  if (!gradient) {
+    FASTLOSS_LOOP()
+  } else if (adds) {
+    FASTLOSS_LOOP(gradient[i] += point.slope * scale)
+  } else {
+    FASTLOSS_LOOP(gradient[i] = point.slope * scale)
+  }
+#undef FASTLOSS_LOOP
+  *total = sums;
+}
+
 template <class Loss, class T>
 void walk(const double* parameters, const T* label, const T* prediction, const T* column, T scale,
-          T* value, T* gradient, bool adds, int64_t count) {
+          T* value, T* total, T* gradient, bool adds, int64_t count) {
   const Loss loss(parameters);
+  RunningSums<T> sums;
   constexpr int64_t kBlock = Split<Loss, T>::kBlock;
   alignas(64) T prepared[kBlock];
   for (int64_t i = 0; i < count; i += kBlock) {
     const int64_t n = count - i < kBlock ? count - i : kBlock;
     Split<Loss, T>::prepare(loss, label + i, prediction + i, prepared, n);
-    walk_block<Loss, T>(loss, label + i, prediction + i, column ? column + i : nullptr, prepared,
-                        scale, value ? value + i : nullptr, gradient ? gradient + i : nullptr, adds,
-                        n);
+    T* const slope = gradient ? gradient + i : nullptr;
+    if (total)
+      sum_block<Loss, T>(loss, label + i, prediction + i, prepared, scale, slope, adds, n, &sums);
+    else
+      walk_block<Loss, T>(loss, label + i, prediction + i, column ? column + i : nullptr, prepared,
+                          scale, value ? value + i : nullptr, slope, adds, n);
   }
+  if (total) *total = sums.joined();
 }
 
 // The cheaper form of a loss that has one, for gamma 2 or for hard labels.
@@ -177,14 +210,6 @@ void copy(const void* from, void* to, int64_t bytes, bool stream) {
 #endif
   __builtin_memcpy(y + i, x + i, bytes - i);
 }
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
 
 // The upper halves of two vectors of 32 bits, side by side.
 typedef uint16_t Halves __attribute__((vector_size(kVectorBytes)));
@@ -287,27 +312,14 @@ void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) 
   for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
 }
 
-// 32 running sums, joined pairwise, then the rest: the same order for every width of a vector. They
-// are vectors by name, as the compiler would keep an array of 32 in memory, for more than the
-// additions cost.
 template <class T>
 T sum(const T* x, int64_t count) {
-  constexpr int kSums = 32, kWidth = kVectorBytes / int(sizeof(T));
-  typedef T Vector __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
   T total = 0;
   int64_t i = 0;
   if (count >= kSums) {
-    Vector sums[kSums / kWidth] = {};
-    for (; i + kSums <= count; i += kSums)
-      for (int k = 0; k < kSums / kWidth; ++k)
-        sums[k] += *reinterpret_cast<const Vector*>(x + i + k * kWidth);
-    for (int half = kSums / kWidth / 2; half > 0; half /= 2)
-      for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
-    T lanes[kWidth];
-    __builtin_memcpy(lanes, &sums[0], sizeof(lanes));
-    for (int width = kWidth / 2; width > 0; width /= 2)
-      for (int k = 0; k < width; ++k) lanes[k] += lanes[k + width];
-    total = lanes[0];
+    RunningSums<T> sums;
+    for (; i + kSums <= count; i += kSums) sums.add(x + i);
+    total = sums.joined();
   }
   for (; i < count; ++i) total += x[i];
   return total;

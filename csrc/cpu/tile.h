@@ -12,11 +12,11 @@ constexpr int64_t kLanes = 64;
 constexpr int64_t kTile = 512;
 
 // value, gradient = value[i], slope[i] * scale for T = float or double; with `adds`, which goes
-// without `column`, the gradient is added to. `column` and the outputs may be null; `count` is a
-// multiple of kLanes.
+// without `column`, the gradient is added to. `total` takes the sum of the values in place of
+// `value`, without `column`. `column` and the outputs may be null; `count` is a multiple of kLanes.
 template <class T>
 using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
-                          const T* column, T scale, T* value, T* gradient, bool adds,
+                          const T* column, T scale, T* value, T* total, T* gradient, bool adds,
                           int64_t count);
 
 template <class T>
@@ -44,6 +44,19 @@ struct TileOps {
   // 1 if every label is 0 or 1.
   bool (*binary)(const T* x, int64_t count);
 };
+
+// The sum of a tile's values. `run` is given where they go, or where their sum goes; the latter is
+// of whole vectors alone.
+template <class T, class Run>
+double sum_of_values(const TileOps<T>& ops, int64_t n, int64_t padded, T* values, const Run& run) {
+  if (n == padded) {
+    T total;
+    run(nullptr, &total);
+    return double(total);
+  }
+  run(values, nullptr);
+  return double(ops.sum(values, n));
+}
 
 template <class T>
 struct RowOps;
