@@ -72,13 +72,13 @@ class Abreast {
     const int64_t size = dtype_size(dtype);
     if (inner_ == 1) {
       row_ops_.apart(lanes, count, classes_, rows);
-      ops_.store(dtype, rows, to + first * classes_ * size, count * classes_, stream);
+      ops_.store(dtype, rows, to + first * classes_ * size, count * classes_, stream, nullptr);
       return;
     }
     each_run(first, count, [&](int64_t k, int64_t run, int64_t element) {
       for (int64_t c = 0; c < classes_; ++c)
-        ops_.store(dtype, lanes + c * kRowLanes + k, to + (element + c * inner_) * size, run,
-                   false);
+        ops_.store(dtype, lanes + c * kRowLanes + k, to + (element + c * inner_) * size, run, false,
+                   nullptr);
     });
   }
 

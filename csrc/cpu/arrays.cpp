@@ -21,7 +21,7 @@ void scale(int32_t dtype, int64_t count, const char* gradient, T upstream, char*
       const int64_t n = std::min(kTile, end - i);
       ops.load(dtype, gradient + i * size, tile, n);
       ops.scale(upstream, tile, tile, n);
-      ops.store(dtype, tile, scaled + i * size, n, stream);
+      ops.store(dtype, tile, scaled + i * size, n, stream, nullptr);
     }
   });
 }
@@ -82,7 +82,8 @@ int fastloss_copy(int64_t bytes, const void* from, void* to, fastloss_parallel_f
   const bool stream = bytes >= kStreamBytes;
   parallel_pieces(parallel_for, context, ceil_div(bytes, kBytes), stream, [&](int64_t piece) {
     const int64_t begin = piece * kBytes, n = std::min(kBytes, bytes - begin);
-    copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n, stream);
+    copy(static_cast<const char*>(from) + begin, static_cast<char*>(to) + begin, n, stream,
+         nullptr);
   });
   return 0;
 }

@@ -120,7 +120,7 @@ class Walk {
     char* const to = gradient_ + first * kBoxSize * prediction_size_;
     const bool direct = !stream_ && call_.y_pred_dtype == dtype_of<T>();
     row_ops_.apart(lanes, count, kBoxSize, direct ? reinterpret_cast<T*>(to) : rows);
-    if (!direct) ops_.store(call_.y_pred_dtype, rows, to, count * kBoxSize, stream_);
+    if (!direct) ops_.store(call_.y_pred_dtype, rows, to, count * kBoxSize, stream_, nullptr);
   }
 
   const fastloss_boxes& call_;

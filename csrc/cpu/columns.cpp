@@ -129,7 +129,7 @@ class Walk {
     }
     if (!gradient_) return;
     ops_.store(prediction_.dtype, slopes, gradient_ + first * call_.pred_columns * prediction_.size,
-               rows * call_.pred_columns, stream_);
+               rows * call_.pred_columns, stream_, nullptr);
   }
 
   // Adds the slopes of a part of a block to `slopes`; returns the sum of its values.

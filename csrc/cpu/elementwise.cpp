@@ -238,7 +238,7 @@ class Walk {
         if constexpr (kTakes) take(k, values);
       }
       if (weighted && target) ops_.multiply(weights, slope, n);
-      if (target && !direct) ops_.store(call_.y_pred_dtype, slope, target, n, stream_);
+      if (target && !direct) ops_.store(call_.y_pred_dtype, slope, target, n, stream_, nullptr);
     }
   }
 

@@ -356,7 +356,7 @@ class Walk {
       for (const Companion<T>& companion : companions_)
         companion.tile(companion.term->parameters, block.label, block.prediction, nullptr,
                        companion.scale, nullptr, nullptr, gradient, true, block.padded);
-      if (!direct) ops_.store(prediction_.dtype, gradient, to, block.size, stream);
+      if (!direct) ops_.store(prediction_.dtype, gradient, to, block.size, stream, nullptr);
     });
   }
 

@@ -256,14 +256,14 @@ class Walk {
 
   Chunk chunk_at(int64_t begin) const {
     const int64_t size = std::min(kChunk, call_.classes - begin);
-    if (size >= kW) return {begin, size / kW * kW, size / kW * kW};
-    return {begin, size, kW};
+    return {begin, size, ceil_div(size, kW) * kW};
   }
 
   struct Buffers {
     T *label, *prediction, *label_exps, *prediction_exps, *slope, *gradient;
     // Of the whole row, and the reference of each chunk, where they are kept.
     T *kept_label_exps, *kept_prediction_exps, *label_references, *prediction_references;
+    OpenLine* open;  // of the gradient
   };
 
   // The softmax of a row of logits.
@@ -415,11 +415,11 @@ class Walk {
     return chunk.begin + first;
   }
 
-  void store_chunk(int64_t row, Chunk chunk, T* gradient, const T* slope) const {
-    if (slope) ops_.multiply(slope, gradient, chunk.size);
-    ops_.store(prediction_.dtype, gradient,
+  void store_chunk(int64_t row, Chunk chunk, const Buffers& b) const {
+    if (call_.logit_softcap != 0) ops_.multiply(b.slope, b.gradient, chunk.size);
+    ops_.store(prediction_.dtype, b.gradient,
                gradient_ + (row * call_.classes + chunk.begin) * prediction_.size, chunk.size,
-               stream_);
+               stream_, b.open);
   }
 
   double walk_along(int64_t begin, int64_t end) {
@@ -436,6 +436,8 @@ class Walk {
     b.prediction_references = keeps ? scratch.take<T>(chunks) : nullptr;
     b.kept_label_exps = keeps && label_logits ? scratch.take<T>(padded) : nullptr;
     b.label_references = keeps && label_logits ? scratch.take<T>(chunks) : nullptr;
+    OpenLine open;
+    b.open = &open;
     RowTasks<T> tasks;
     double total = 0;
     for (int64_t row = begin; row < end; ++row) {
@@ -463,6 +465,7 @@ class Walk {
       put_metrics(row, value, log_sum_exp, hit);
       total += double(value);
     }
+    ops_.close(&open);
     return total;
   }
 
@@ -545,13 +548,13 @@ class Walk {
       if (writes_through && (place < 0 || place >= chunk.size)) {
         ops_.store_scaled(prediction_.dtype, factor.lane[0], block.prediction_exps,
                           gradient_ + (row * call_.classes + begin) * prediction_.size, chunk.size,
-                          stream_);
+                          stream_, b.open);
         begin += chunk.size;
         continue;
       }
       loops_.sparse.slopes(call_.parameters, block, factor, false, b.gradient);
       if (place >= 0 && place < chunk.size) b.gradient[place] += patch;
-      store_chunk(row, chunk, b.gradient, call_.logit_softcap != 0 ? b.slope : nullptr);
+      store_chunk(row, chunk, b);
       begin += chunk.size;
     }
     return weight * value.lane[0];
@@ -610,7 +613,7 @@ class Walk {
     for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
       const Chunk chunk = chunk_at(begin);
       loops_.dense.slopes(call_.parameters, block_of(chunk, index), state, false, b.gradient);
-      store_chunk(row, chunk, b.gradient, call_.logit_softcap != 0 ? b.slope : nullptr);
+      store_chunk(row, chunk, b);
       begin += chunk.size;
     }
     return sums[0].lane[0];

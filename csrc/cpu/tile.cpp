@@ -187,28 +187,73 @@ void load(int32_t dtype, const void* from, T* to, int64_t count) {
   }
 }
 
-// Past the caches a streaming store saves reading the line that it overwrites.
-void copy(const void* from, void* to, int64_t bytes, bool stream) {
+constexpr int64_t kLine = 64;
+
+// How many bytes of the cache line of `to` lie before it.
+int64_t into_line(const void* to) { return reinterpret_cast<intptr_t>(to) & (kLine - 1); }
+
+void close(OpenLine* open) {
+  const int64_t held = into_line(open->next);
+  if (held > open->begin)
+    __builtin_memcpy(open->next - held + open->begin, open->bytes + open->begin,
+                     held - open->begin);
+  open->next = nullptr;
+}
+
+#if defined(__SSE2__)
+void stream_line(const char* x, char* y) {
+  const __m128i* from = reinterpret_cast<const __m128i*>(x);
+  __m128i* to = reinterpret_cast<__m128i*>(y);
+  const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+  const __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+  _mm_stream_si128(to, a);
+  _mm_stream_si128(to + 1, b);
+  _mm_stream_si128(to + 2, c);
+  _mm_stream_si128(to + 3, d);
+}
+
+// The beginning of what is to be stored at y, up to the end of a line; returns its bytes.
+int64_t fill_line(const char* x, char* y, int64_t bytes, OpenLine* open) {
+  const int64_t held = into_line(y);
+  const int64_t n = held + bytes < kLine ? bytes : kLine - held;
+  if (!open) {
+    __builtin_memcpy(y, x, n);
+    return n;
+  }
+  if (open->next != y) {
+    close(open);
+    open->begin = held;
+  }
+  __builtin_memcpy(open->bytes + held, x, n);
+  open->next = y + n;
+  if (held + n < kLine) return n;
+  if (open->begin)
+    __builtin_memcpy(y - held + open->begin, open->bytes + open->begin, kLine - open->begin);
+  else
+    stream_line(open->bytes, y - held);
+  open->next = nullptr;
+  return n;
+}
+#endif
+
+// Past the caches a streaming store saves reading the line that it overwrites, if it is of a whole
+// line: a part of one has memory read and written, and waits for it.
+void copy(const void* from, void* to, int64_t bytes, bool stream, OpenLine* open) {
   const char* x = static_cast<const char*>(from);
   char* y = static_cast<char*>(to);
   int64_t i = 0;
 #if defined(__SSE2__)
-  if (stream && reinterpret_cast<uintptr_t>(y) % 16 == 0) {
-    for (; i + 64 <= bytes; i += 64) {
-      const __m128i* source = reinterpret_cast<const __m128i*>(x + i);
-      __m128i* target = reinterpret_cast<__m128i*>(y + i);
-      const __m128i a = _mm_loadu_si128(source), b = _mm_loadu_si128(source + 1);
-      const __m128i c = _mm_loadu_si128(source + 2), d = _mm_loadu_si128(source + 3);
-      _mm_stream_si128(target, a);
-      _mm_stream_si128(target + 1, b);
-      _mm_stream_si128(target + 2, c);
-      _mm_stream_si128(target + 3, d);
-    }
+  if (stream) {
+    if (into_line(y)) i = fill_line(x, y, bytes, open);
+    for (; i + kLine <= bytes; i += kLine) stream_line(x + i, y + i);
+    if (i < bytes) fill_line(x + i, y + i, bytes - i, open);
+    return;
   }
 #else
   (void)stream;
+  (void)open;
 #endif
-  __builtin_memcpy(y + i, x + i, bytes - i);
+  __builtin_memcpy(y, x, bytes);
 }
 
 // The upper halves of two vectors of 32 bits, side by side.
@@ -256,60 +301,72 @@ void narrow_scaled(T factor, const T* __restrict from, To* __restrict to, int64_
 }
 
 template <class T, class To>
-void store_as(T factor, const T* from, void* to, int64_t count, bool stream) {
+void store_as(T factor, const T* from, void* to, int64_t count, bool stream, OpenLine* open) {
   alignas(64) To narrow[kTile];
   for (int64_t start = 0; start < count; start += kTile) {
     const int64_t n = count - start < kTile ? count - start : kTile;
     narrow_scaled(factor, from + start, narrow, n);
-    copy(narrow, static_cast<To*>(to) + start, n * int64_t(sizeof(To)), stream);
+    copy(narrow, static_cast<To*>(to) + start, n * int64_t(sizeof(To)), stream, open);
   }
 }
 
 template <class T>
-void store(int32_t dtype, const T* from, void* to, int64_t count, bool stream) {
-  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(T(1), from, to, count, stream);
-  if (dtype == FASTLOSS_BFLOAT16) return store_as<T, bfloat16_bits>(T(1), from, to, count, stream);
-  copy(from, to, count * int64_t(sizeof(T)), stream);
+void store(int32_t dtype, const T* from, void* to, int64_t count, bool stream, OpenLine* open) {
+  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(T(1), from, to, count, stream, open);
+  if (dtype == FASTLOSS_BFLOAT16)
+    return store_as<T, bfloat16_bits>(T(1), from, to, count, stream, open);
+  copy(from, to, count * int64_t(sizeof(T)), stream, open);
 }
 
+#if defined(__SSE2__)
 template <class T>
 void scale_past_caches(T factor, const T* __restrict x, T* __restrict out, int64_t size,
-                       bool stream) {
+                       OpenLine* open) {
+  typedef T Vector __attribute__((vector_size(16)));
+  typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+  constexpr int64_t kStep = 16 / int64_t(sizeof(T)), kOfLine = 4 * kStep;
+  // What is not a whole line.
+  const auto part = [&](int64_t begin, int64_t count) {
+    T scaled[kOfLine];
+    for (int64_t k = 0; k < count; ++k) scaled[k] = x[begin + k] * factor;
+    copy(scaled, out + begin, count * int64_t(sizeof(T)), true, open);
+  };
   int64_t i = 0;
-#if defined(__SSE2__)
-  if (stream) {
-    typedef T Vector __attribute__((vector_size(16)));
-    typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
-    constexpr int64_t kStep = 16 / int64_t(sizeof(T));
-    for (; i < size && reinterpret_cast<uintptr_t>(out + i) % 16; ++i) out[i] = x[i] * factor;
-    for (; i + 4 * kStep <= size; i += 4 * kStep)
-      for (int64_t k = 0; k < 4 * kStep; k += kStep) {
-        const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
-        _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
-      }
+  if (into_line(out)) {
+    const int64_t left = kOfLine - into_line(out) / int64_t(sizeof(T));
+    i = left < size ? left : size;
+    part(0, i);
   }
-#else
-  (void)stream;
+  for (; i + kOfLine <= size; i += kOfLine)
+    for (int64_t k = 0; k < kOfLine; k += kStep) {
+      const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
+      _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
+    }
+  if (i < size) part(i, size - i);
+}
 #endif
-  for (; i < size; ++i) out[i] = x[i] * factor;
+
+template <class T>
+void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
 }
 
 template <class T>
-void store_scaled(int32_t dtype, T factor, const T* from, void* to, int64_t count, bool stream) {
-  if (dtype == FASTLOSS_FLOAT16) return store_as<T, half_bits>(factor, from, to, count, stream);
+void store_scaled(int32_t dtype, T factor, const T* from, void* to, int64_t count, bool stream,
+                  OpenLine* open) {
+  if (dtype == FASTLOSS_FLOAT16)
+    return store_as<T, half_bits>(factor, from, to, count, stream, open);
   if (dtype == FASTLOSS_BFLOAT16)
-    return store_as<T, bfloat16_bits>(factor, from, to, count, stream);
-  scale_past_caches(factor, from, static_cast<T*>(to), count, stream);
+    return store_as<T, bfloat16_bits>(factor, from, to, count, stream, open);
+#if defined(__SSE2__)
+  if (stream) return scale_past_caches(factor, from, static_cast<T*>(to), count, open);
+#endif
+  scale(factor, from, static_cast<T*>(to), count);
 }
 
 template <class T>
 void multiply(const T* __restrict factor, T* __restrict in_out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) in_out[i] *= factor[i];
-}
-
-template <class T>
-void scale(T factor, const T* __restrict from, T* __restrict to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor;
 }
 
 template <class T>
@@ -339,8 +396,8 @@ bool binary(const T* x, int64_t count) {
 }
 
 template <class T>
-constexpr TileOps<T> kOps = {find<T>,  load<T>, store<T>, store_scaled<T>, multiply<T>,
-                             scale<T>, copy,    sum<T>,   row_sums<T>,     binary<T>};
+constexpr TileOps<T> kOps = {find<T>,     load<T>,  store<T>, store_scaled<T>, copy,     close,
+                             multiply<T>, scale<T>, sum<T>,   row_sums<T>,     binary<T>};
 
 }  // namespace
 

@@ -25,18 +25,28 @@ struct TileLoops {
   TileLoop<T> hard_labels;  // for labels that are all 0 or 1; null where it would not be cheaper
 };
 
+// The end of what has been stored past the caches, not yet a whole line: kept until what follows it
+// completes it.
+struct OpenLine {
+  alignas(64) char bytes[64];
+  char* next = nullptr;  // where it goes on
+  int64_t begin = 0;     // what comes before in this line is another's
+};
+
 template <class T>
 struct TileOps {
   // The loops of a loss with these parameters; null for an unknown one.
   TileLoops<T> (*find)(const char* loss, const double* parameters);
   // Any dtype to T and back; `count` is exact here, any number.
   void (*load)(int32_t dtype, const void* from, T* to, int64_t count);
-  void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream);
-  void (*store_scaled)(int32_t dtype, T factor, const T* from, void* to, int64_t count,
-                       bool stream);
+  // `open` is for stores that follow one another; else null. close() stores what it holds.
+  void (*store)(int32_t dtype, const T* from, void* to, int64_t count, bool stream, OpenLine* open);
+  void (*store_scaled)(int32_t dtype, T factor, const T* from, void* to, int64_t count, bool stream,
+                       OpenLine* open);
+  void (*copy)(const void* from, void* to, int64_t bytes, bool stream, OpenLine* open);
+  void (*close)(OpenLine* open);
   void (*multiply)(const T* factor, T* in_out, int64_t count);
   void (*scale)(T factor, const T* from, T* to, int64_t count);
-  void (*copy)(const void* from, void* to, int64_t bytes, bool stream);
   // In an order that depends on `count` alone; any count.
   T (*sum)(const T* x, int64_t count);
   // out[r] = factor * sum of row r
