@@ -422,7 +422,7 @@ class Walk {
       for (T& shift : shares.shift.lane)
         if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
       row_ops_.exps(b.prediction, size, shares.shift, true, b.extra, &sum,
-                    abreast_.next(prediction_, at->first, b.prediction));
+                    abreast_.next(prediction_, at->first, b.prediction), nullptr);
       for (int64_t k = 0; k < kW; ++k) shares.factor.lane[k] = T(1) / sum.lane[k];
       if (!companions_.empty()) row_ops_.log(sum, &shares.log_sum);
       overlap_ops_.softmax(b.extra, size, shares.factor, b.share);

@@ -305,7 +305,7 @@ void first_reaching(const T* x, int64_t size, const Lanes<T>& bound, bool abreas
 
 template <bool kAbreast, class T>
 void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T* __restrict exps,
-               Lanes<T>* sum, const char* ahead) {
+               Lanes<T>* sum, const char* ahead, const char* beside) {
   constexpr int64_t kLine = 64;
   for (int64_t begin = 0; begin < size; begin += kSteps) {
     const int64_t end = begin + kSteps < size ? begin + kSteps : size;
@@ -314,6 +314,9 @@ void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T
     for (int64_t i = begin; i < end; i += kWidth) {
       for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
         __builtin_prefetch(ahead + i * int64_t(sizeof(T)) + line);
+      if (beside)
+        for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
+          __builtin_prefetch(beside + i * int64_t(sizeof(T)) + line);
       for (int64_t k = 0; k < kWidth; ++k) {
         const T e = detail::exp_flushed(x[i + k] - at<kAbreast>(reference, k));
         exps[i + k] = e;
@@ -326,10 +329,11 @@ void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T
 
 template <class T>
 void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* out, Lanes<T>* sum,
-          const void* ahead) {
-  const char* const bytes = static_cast<const char*>(ahead);
-  abreast ? exp_lanes<true>(x, size, reference, out, sum, bytes)
-          : exp_lanes<false>(x, size, reference, out, sum, bytes);
+          const void* ahead, const void* beside) {
+  const char* const next = static_cast<const char*>(ahead);
+  const char* const other = static_cast<const char*>(beside);
+  abreast ? exp_lanes<true>(x, size, reference, out, sum, next, other)
+          : exp_lanes<false>(x, size, reference, out, sum, next, other);
 }
 
 template <class T>

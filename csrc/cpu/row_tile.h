@@ -84,9 +84,9 @@ struct RowOps {
   void (*first_reaching)(const T* x, int64_t size, const Lanes<T>& bound, bool abreast,
                          int32_t* places);
   // exps = exp(x - reference), and their sums added to each lane's; meanwhile as many bytes are
-  // fetched from `ahead`, which the caller will want next.
+  // fetched from `ahead` and, unless it is null, from `beside`, which the caller will want next.
   void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* exps,
-               Lanes<T>* sum, const void* ahead);
+               Lanes<T>* sum, const void* ahead, const void* beside);
   void (*log)(const Lanes<T>& x, Lanes<T>* out);
   T (*sum)(const Lanes<T>& x);
   T (*maximum)(const Lanes<T>& x);

@@ -27,6 +27,8 @@ constexpr int64_t kShortRow = 256;
 // The exponentials of a longer row are taken twice, as keeping them would cost as much memory
 // traffic as the row.
 constexpr int64_t kKeptRow = int64_t(1) << 19;
+// Labels are fetched with the logits of a row if all of it stays in a cache of so many bytes.
+constexpr int64_t kSecondCache = int64_t(1) << 19;
 constexpr int64_t kNoRow = std::numeric_limits<int64_t>::max();
 
 // One of the two matrices.
@@ -306,6 +308,8 @@ class Walk {
                         T* references) const {
     Normalizer n = {-std::numeric_limits<double>::infinity(), 0, 0, 0};
     Lanes<T> lanes, reference;
+    const int64_t of_class = prediction_.size + label_.size + int64_t(sizeof(T));
+    const bool fetches_labels = !sparse_ && call_.classes * of_class <= kSecondCache;
     for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
       const Chunk chunk = chunk_at(begin);
       const T* const x = load_chunk(side, row, chunk, buffer, nullptr);
@@ -316,7 +320,10 @@ class Walk {
       reference.lane[0] = empty ? T(0) : largest;
       fill(&lanes, T(-0.0));
       row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes,
-                    side.data + (row * call_.classes + begin + chunk.size) * side.size);
+                    side.data + (row * call_.classes + begin + chunk.size) * side.size,
+                    fetches_labels && &side == &prediction_
+                        ? label_.data + (row * call_.classes + begin) * label_.size
+                        : nullptr);
       const double sum = double(row_ops_.sum(lanes));
       if (empty) {
         n.sum += sum;
@@ -346,7 +353,7 @@ class Walk {
     fill(&sums, T(-0.0));
     reference.lane[0] = T(n.maximum);
     shares->factor.lane[0] = T(1 / n.sum);
-    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, x);
+    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, x, nullptr);
     return buffer;
   }
 
@@ -631,7 +638,7 @@ class Walk {
       row_ops_.maxima(x, size, &shares->shift);
       for (T& shift : shares->shift.lane)
         shift = shift == -std::numeric_limits<T>::infinity() ? T(0) : shift;
-      row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead);
+      row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead, nullptr);
       row_ops_.log(sum, &shares->log_sum);
     } else if (kind == Row::parts) {
       loops_.parts(call_.parameters, x, size, &sum);
