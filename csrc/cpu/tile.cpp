@@ -7,7 +7,7 @@
 #include "running_sums.h"
 
 #if defined(__SSE2__)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace fastloss {
@@ -201,15 +201,21 @@ void close(OpenLine* open) {
 }
 
 #if defined(__SSE2__)
+template <class Vector>
+void stream_vector(Vector x, void* to) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(static_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
+#elif defined(__AVX__)
+  _mm256_stream_si256(static_cast<__m256i*>(to), reinterpret_cast<__m256i>(x));
+#else
+  _mm_stream_si128(static_cast<__m128i*>(to), reinterpret_cast<__m128i>(x));
+#endif
+}
+
 void stream_line(const char* x, char* y) {
-  const __m128i* from = reinterpret_cast<const __m128i*>(x);
-  __m128i* to = reinterpret_cast<__m128i*>(y);
-  const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
-  const __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
-  _mm_stream_si128(to, a);
-  _mm_stream_si128(to + 1, b);
-  _mm_stream_si128(to + 2, c);
-  _mm_stream_si128(to + 3, d);
+  typedef char Vector __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
+  for (int64_t k = 0; k < kLine; k += kVectorBytes)
+    stream_vector(*reinterpret_cast<const Vector*>(x + k), y + k);
 }
 
 // The beginning of what is to be stored at y, up to the end of a line; returns its bytes.
@@ -322,9 +328,8 @@ void store(int32_t dtype, const T* from, void* to, int64_t count, bool stream, O
 template <class T>
 void scale_past_caches(T factor, const T* __restrict x, T* __restrict out, int64_t size,
                        OpenLine* open) {
-  typedef T Vector __attribute__((vector_size(16)));
-  typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
-  constexpr int64_t kStep = 16 / int64_t(sizeof(T)), kOfLine = 4 * kStep;
+  typedef T Vector __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+  constexpr int64_t kStep = kVectorBytes / int64_t(sizeof(T)), kOfLine = kLine / int64_t(sizeof(T));
   // What is not a whole line.
   const auto part = [&](int64_t begin, int64_t count) {
     T scaled[kOfLine];
@@ -338,10 +343,8 @@ void scale_past_caches(T factor, const T* __restrict x, T* __restrict out, int64
     part(0, i);
   }
   for (; i + kOfLine <= size; i += kOfLine)
-    for (int64_t k = 0; k < kOfLine; k += kStep) {
-      const Vector y = Vector(*reinterpret_cast<const Unaligned*>(x + i + k)) * factor;
-      _mm_stream_si128(reinterpret_cast<__m128i*>(out + i + k), reinterpret_cast<__m128i>(y));
-    }
+    for (int64_t k = 0; k < kOfLine; k += kStep)
+      stream_vector(*reinterpret_cast<const Vector*>(x + i + k) * factor, out + i + k);
   if (i < size) part(i, size - i);
 }
 #endif
