@@ -236,6 +236,46 @@ static void check_errors(void) {
   check(strstr(fastloss_error(), "sparse_crossentropy") != NULL, "the error names it");
 }
 
+/* Rows of no whole number of cache lines in a gradient that is written past the caches, at every
+ * place in a line: what the in-place gradient has, which is not, and nothing beside it. */
+static void check_past_caches(void) {
+  enum { kRowCount = 4300, kClassCount = 1003, kBytes = kRowCount * kClassCount * 4 };
+  float* const logits = numbers(FASTLOSS_FLOAT32, kRowCount * kClassCount);
+  int32_t* const label = labels(FASTLOSS_INT32, kRowCount, kClassCount);
+  for (int row = 0; row < kRowCount; row += 11) label[row] = -1;
+  float* const expected = malloc(kBytes);
+  memcpy(expected, logits, kBytes);
+  float loss, again;
+  fastloss_rowwise call = {.loss = "sparse_categorical_crossentropy_from_logits",
+                           .reduction = FASTLOSS_SUM,
+                           .replicas = 1,
+                           .y_true_dtype = FASTLOSS_INT32,
+                           .y_pred_dtype = FASTLOSS_FLOAT32,
+                           .outer = kRowCount,
+                           .classes = kClassCount,
+                           .inner = 1,
+                           .y_true = label,
+                           .y_pred = expected,
+                           .temperature = 1,
+                           .ignores = 1,
+                           .ignore_class = -1};
+  snprintf(context, sizeof context, "past the caches");
+  check(!fastloss_rowwise_forward(&call, &loss, expected, NULL, NULL), "in place");
+  call.y_pred = logits;
+  for (int offset = 0; offset < 64; offset += 20) {
+    char* const memory = malloc(offset + kBytes);
+    memset(memory, 0x5a, offset);
+    check(!fastloss_rowwise_forward(&call, &again, memory + offset, NULL, NULL), "forward");
+    check(again == loss, "the same loss");
+    check(!memcmp(memory + offset, expected, kBytes), "the same gradient");
+    for (int i = 0; i < offset; ++i) check(memory[i] == 0x5a, "nothing before the gradient");
+    free(memory);
+  }
+  free(expected);
+  free(label);
+  free(logits);
+}
+
 int main(void) {
   char isas[64], losses[2048];
   strcpy(isas, fastloss_isas());
@@ -245,6 +285,7 @@ int main(void) {
     check(!fastloss_set_isa(name), "an instruction set of this CPU");
     snprintf(losses, sizeof losses, "%s", fastloss_rowwise_losses());
     for (char* loss = strtok(losses, " "); loss; loss = strtok(NULL, " ")) check_loss(loss);
+    check_past_caches();
   }
   check_errors();
   printf("%d passed, %d failed\n", checks - failures, failures);
