@@ -5,7 +5,7 @@ from __future__ import annotations
 import kernels
 import numpy as np
 import pytest
-from kernels import MEAN, NONE, Term, same_bits
+from kernels import MEAN, NONE, SUM, Term, same_bits
 from test_overlap_accuracy import LOSSES, arguments_of, call, data
 
 from fastloss import core
@@ -136,3 +136,30 @@ def test_a_large_gradient_has_the_bits_of_a_small_one(activation):
             arguments, y_true[part].copy(), y_pred[part].copy(), NONE, upstream=upstream[part]
         )
         assert same_bits(whole.gradient[part], alone.gradient)
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft", "rarely soft"])
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_labels_that_are_kept_have_the_bits_of_labels_that_are_read_again(
+    labels, activation, dtype
+):
+    """Between its walks, a large tensor's labels are kept as bits wherever all are 0 or 1."""
+    images, positions = 6, 360_001 if dtype == "bfloat16" else 180_001
+    companions = [Term("binary_crossentropy_from_logits")] if activation == "sigmoid" else []
+    for squared in (False, True):
+        arguments = arguments_of("dice", activation, per_outer=True, squared=squared)
+        y_true, y_pred = data(arguments, (images, positions, 5, 1), dtype)
+        assert y_true.nbytes > 2**24
+        if labels != "soft":
+            y_true = (y_true > 0).astype(y_true.dtype)
+        if labels == "rarely soft":
+            y_true.reshape(-1)[123_456 :: y_true.size // 7] = [-0.0, 2, -1, 0.5, 1e-30, 0.25, 3]
+        whole = call(arguments, y_true, y_pred, SUM, companions=companions)
+        for image in range(images):
+            part = slice(image, image + 1)
+            alone = (y_true[part].copy(), y_pred[part].copy())
+            expected = call(arguments, *alone, SUM, companions=companions)
+            assert same_bits(whole.gradient[part], expected.gradient)
+        again = call(arguments, y_true, y_pred.copy(), SUM, companions=companions, in_place=True)
+        assert_same(again, whole)

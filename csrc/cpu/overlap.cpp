@@ -9,6 +9,7 @@
 #include "../error.h"
 #include "../overlap_call.h"
 #include "abreast.h"
+#include "kept_labels.h"
 #include "labels.h"
 #include "overlap_tile.h"
 #include "scratch.h"
@@ -89,7 +90,8 @@ class Walk {
         layout_(layout_of(call)),
         abreast_(call.classes, call.inner),
         label_(call.y_true, call.y_true_dtype),
-        prediction_(call.y_pred, call.y_pred_dtype) {
+        prediction_(call.y_pred, call.y_pred_dtype),
+        kept_labels_(overlap_ops_) {
     if (call.weight && call.weight_count)
       weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
     if (const T* const weight = static_cast<const T*>(call.class_weight))
@@ -105,7 +107,7 @@ class Walk {
   }
 
   int forward(T* loss, T* terms, void* gradient) {
-    sum();
+    sum(gradient != nullptr);
     finish();
     const double total = reduce(call_.reduction == FASTLOSS_NONE ? loss : nullptr, terms);
     if (call_.reduction != FASTLOSS_NONE) *loss = T(total);
@@ -114,7 +116,7 @@ class Walk {
   }
 
   int backward(const T* upstream, void* gradient) {
-    sum();
+    sum(true);
     finish();
     differentiate(gradient, upstream);
     return report();
@@ -211,12 +213,16 @@ class Walk {
     body(b);
   }
 
-  void sum() {
+  // `again` says that a walk for the gradient follows.
+  void sum(bool again) {
     const int64_t columns = layout_.columns, chunks = layout_.chunks();
     const int64_t companions = int64_t(companions_.size());
     std::vector<OverlapSums> partial(chunks * columns, OverlapSums{0, 0, 0});
     std::vector<double> values(chunks * companions);
     std::vector<int64_t> valid(chunks);
+    if (again && keeps_labels())
+      kept_labels_.open(chunks, ceil_div(layout_.rows_per_chunk * columns, block_size()),
+                        block_size());
     each_chunk(false, [&](int64_t chunk, int64_t segment, int64_t first, int64_t rows) {
       with_buffers([&](const Buffers& b) {
         Collector collector(*this, b, partial.data() + chunk * columns);
@@ -224,7 +230,7 @@ class Walk {
         if (layout_.abreast)
           valid[chunk] = sum_abreast(segment, first, rows, b, value, &collector);
         else
-          sum_flat(segment, first, rows, b, value, &collector);
+          sum_flat(chunk, segment, first, rows, b, value, &collector);
         collector.flush();
       });
     });
@@ -294,8 +300,21 @@ class Walk {
 
   struct Block {
     const T *label, *prediction, *share;
+    int64_t index;         // in its chunk
+    int64_t element;       // the first of them
     int64_t size, padded;  // elements, and with what fills up a period
   };
+
+  // The second walk finds labels that fit into the caches there.
+  bool keeps_labels() const {
+    return !layout_.abreast &&
+           layout_.segments * layout_.rows * layout_.columns * label_.size >= kStreamBytes;
+  }
+
+  // Of the gradient; the sums always need them.
+  bool needs_predictions() const {
+    return call_.squared || call_.activation == FASTLOSS_SIGMOID || !companions_.empty();
+  }
 
   const T* fetch(const Matrix& matrix, int64_t element, int64_t size, int64_t padded, T pad,
                  T* buffer) const {
@@ -306,32 +325,41 @@ class Walk {
     return buffer;
   }
 
+  // Labels that the first walk has kept are not read again.
   template <class Body>
-  void each_block(int64_t segment, int64_t first, int64_t rows, const Buffers& b,
-                  const Body& body) const {
+  void each_block(int64_t chunk, int64_t segment, int64_t first, int64_t rows, bool again,
+                  const Buffers& b, const Body& body) const {
     const int64_t columns = layout_.columns;
     const int64_t begin = (segment * layout_.rows + first) * columns, size = rows * columns;
+    const bool kept = again && kept_labels_.kept(chunk);
     for (int64_t done = 0; done < size; done += block_size()) {
       Block block = {};
+      block.index = done / block_size();
+      block.element = begin + done;
       block.size = std::min(block_size(), size - done);
       block.padded = ceil_div(block.size, layout_.period) * layout_.period;
-      block.label = fetch(label_, begin + done, block.size, block.padded, T(0), b.label);
-      block.prediction =
-          fetch(prediction_, begin + done, block.size, block.padded, T(0), b.prediction);
-      block.share = block.prediction;
+      if (kept) kept_labels_.read(chunk, block.index, block.padded, b.label);
+      block.label =
+          kept ? b.label : fetch(label_, block.element, block.size, block.padded, T(0), b.label);
+      if (!again || needs_predictions()) {
+        block.prediction =
+            fetch(prediction_, block.element, block.size, block.padded, T(0), b.prediction);
+        block.share = block.prediction;
+      }
       if (call_.activation == FASTLOSS_SIGMOID) {
         overlap_ops_.sigmoid(block.prediction, block.padded, b.share);
         std::fill(b.share + block.size, b.share + block.padded, T(0));
         block.share = b.share;
       }
-      body(block, begin + done);
+      body(block);
     }
   }
 
-  void sum_flat(int64_t segment, int64_t first, int64_t rows, const Buffers& b, double* values,
-                Collector* collector) const {
-    each_block(segment, first, rows, b, [&](const Block& block, int64_t) {
+  void sum_flat(int64_t chunk, int64_t segment, int64_t first, int64_t rows, const Buffers& b,
+                double* values, Collector* collector) {
+    each_block(chunk, segment, first, rows, false, b, [&](const Block& block) {
       collector->collect(block.label, block.share, block.padded);
+      kept_labels_.keep(chunk, block.index, block.label, block.padded);
       for (size_t i = 0; i < companions_.size(); ++i) {
         const auto run = [&](T* value, T* total) {
           companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction,
@@ -342,10 +370,10 @@ class Walk {
     });
   }
 
-  void differentiate_flat(int64_t segment, int64_t first, int64_t rows, const Buffers& b,
-                          bool stream) const {
-    each_block(segment, first, rows, b, [&](const Block& block, int64_t element) {
-      char* const to = gradient_ + element * prediction_.size;
+  void differentiate_flat(int64_t chunk, int64_t segment, int64_t first, int64_t rows,
+                          const Buffers& b, bool stream) const {
+    each_block(chunk, segment, first, rows, true, b, [&](const Block& block) {
+      char* const to = gradient_ + block.element * prediction_.size;
       const bool direct = !stream && gradient_ != call_.y_pred && block.size == block.padded &&
                           prediction_.dtype == dtype_of<T>();
       T* const gradient = direct ? reinterpret_cast<T*>(to) : b.gradient;
@@ -648,7 +676,7 @@ class Walk {
     const bool stream =
         gradient != call_.y_pred &&
         layout_.segments * layout_.rows * layout_.columns * prediction_.size >= kStreamBytes;
-    each_chunk(stream, [&](int64_t, int64_t segment, int64_t row, int64_t rows) {
+    each_chunk(stream, [&](int64_t chunk, int64_t segment, int64_t row, int64_t rows) {
       with_buffers([&](const Buffers& b) {
         const OverlapPoint* const points = points_.data() + image_of(segment) * columns;
         for (int64_t i = 0; i < layout_.period; ++i) {
@@ -660,7 +688,7 @@ class Walk {
         if (layout_.abreast)
           differentiate_abreast(segment, row, rows, b, stream);
         else
-          differentiate_flat(segment, row, rows, b, stream);
+          differentiate_flat(chunk, segment, row, rows, b, stream);
       });
     });
   }
@@ -686,6 +714,7 @@ class Walk {
   const Layout layout_;
   const Abreast<T> abreast_;
   const Matrix label_, prediction_;
+  KeptLabels<T> kept_labels_;
   Pattern<T> weight_;
   std::vector<double> class_weight_;
   std::vector<Companion<T>> companions_;

@@ -104,6 +104,50 @@ void through_softmax(const T* __restrict p, int64_t count, const Lanes<T>& extra
       gradient[i + k] = p[i + k] * (gradient[i + k] + rest.lane[k]);
 }
 
+// A label as it is stored, so that all but 0 and 1 counts as neither.
+template <class T>
+FASTLOSS_INLINE typename LabelBits<T>::Word stored(T x) {
+  typename LabelBits<T>::Word bits;
+  __builtin_memcpy(&bits, &x, sizeof(x));
+  return bits;
+}
+
+template <class T>
+bool pack(const T* __restrict label, int64_t count, typename LabelBits<T>::Word* __restrict bits) {
+  using Word = typename LabelBits<T>::Word;
+  constexpr int64_t kGroup = kWidth * LabelBits<T>::kBits;
+  const Word one = stored(T(1));
+  Word neither[kWidth] = {};
+  for (int64_t begin = 0; begin < count; begin += kGroup, bits += kWidth) {
+    Word words[kWidth] = {}, bit = 1;
+    const int64_t end = count - begin < kGroup ? count : begin + kGroup;
+    for (int64_t i = begin; i < end; i += kWidth, bit <<= 1)
+      for (int64_t k = 0; k < kWidth; ++k) {
+        const Word y = stored(label[i + k]);
+        const Word is_one = y == one ? ~Word(0) : 0;
+        words[k] |= is_one & bit;
+        neither[k] |= ~is_one & y;
+      }
+    for (int64_t k = 0; k < kWidth; ++k) bits[k] = words[k];
+  }
+  Word any = 0;
+  for (int64_t k = 0; k < kWidth; ++k) any |= neither[k];
+  return !any;
+}
+
+template <class T>
+void unpack(const typename LabelBits<T>::Word* __restrict bits, int64_t count,
+            T* __restrict label) {
+  using Word = typename LabelBits<T>::Word;
+  constexpr int64_t kGroup = kWidth * LabelBits<T>::kBits;
+  for (int64_t begin = 0; begin < count; begin += kGroup, bits += kWidth) {
+    Word bit = 1;
+    const int64_t end = count - begin < kGroup ? count : begin + kGroup;
+    for (int64_t i = begin; i < end; i += kWidth, bit <<= 1)
+      for (int64_t k = 0; k < kWidth; ++k) label[i + k] = bits[k] & bit ? T(1) : T(0);
+  }
+}
+
 template <class T>
 void add(const T* __restrict x, int64_t count, T* __restrict in_out) {
   for (int64_t i = 0; i < (count & -kWidth); ++i) in_out[i] += x[i];
@@ -111,8 +155,8 @@ void add(const T* __restrict x, int64_t count, T* __restrict in_out) {
 
 template <class T>
 constexpr OverlapOps<T> overlap_ops() {
-  return {sigmoid_of<T>,      softmax<T>,         collect<T>, slopes<T>,
-          through_sigmoid<T>, through_softmax<T>, add<T>};
+  return {sigmoid_of<T>,      softmax<T>, collect<T>, slopes<T>, through_sigmoid<T>,
+          through_softmax<T>, pack<T>,    unpack<T>,  add<T>};
 }
 
 }  // namespace

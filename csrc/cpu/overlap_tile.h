@@ -4,10 +4,22 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "row_tile.h"
 
 namespace fastloss {
+
+// Labels that are 0 or 1, a bit each: kRowLanes elements side by side are the same bit of kRowLanes
+// words, the next ones the next bit.
+template <class T>
+struct LabelBits {
+  using Word = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+  static constexpr int64_t kBits = 8 * sizeof(Word);
+  static constexpr int64_t words(int64_t elements) {
+    return (elements + kRowLanes * kBits - 1) / (kRowLanes * kBits) * kRowLanes;
+  }
+};
 
 template <class T>
 struct OverlapOps {
@@ -26,6 +38,9 @@ struct OverlapOps {
   // added to the slope of all classes of a row.
   void (*through_sigmoid)(const T* p, int64_t count, T* gradient);
   void (*through_softmax)(const T* p, int64_t count, const Lanes<T>& extra, T* gradient);
+  // False if a label is neither 0 nor 1.
+  bool (*pack)(const T* label, int64_t count, typename LabelBits<T>::Word* bits);
+  void (*unpack)(const typename LabelBits<T>::Word* bits, int64_t count, T* label);
   void (*add)(const T* x, int64_t count, T* in_out);
 };
 
