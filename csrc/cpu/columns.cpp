@@ -49,8 +49,13 @@ void take_out(const Matrix& matrix, const Part& part, void* to) {
   const Element* from =
       reinterpret_cast<const Element*>(matrix.data) + part.row * matrix.columns + part.column;
   Element* out = static_cast<Element*>(to);
-  for (int64_t row = 0; row < part.rows; ++row, from += matrix.columns)
+  constexpr int64_t kLine = 64, kAhead = 32 * kLine;
+  for (int64_t row = 0; row < part.rows; ++row, from += matrix.columns) {
+    const char* const ahead = reinterpret_cast<const char*>(from) + kAhead;
+    for (int64_t line = 0; line < part.columns * matrix.size; line += kLine)
+      __builtin_prefetch(ahead + line);
     for (int64_t c = 0; c < part.columns; ++c) *out++ = from[c];
+  }
 }
 
 template <class T>
@@ -97,12 +102,14 @@ class Walk {
     const int64_t width = std::max<int64_t>(1, call_.pred_columns);
     const int64_t per_piece = std::max<int64_t>(1, kPiece / width);
     const int64_t per_block = std::max<int64_t>(1, kBlock / width);
-    std::vector<Sums> partial(ceil_div(call_.rows, per_piece), Sums(tasks_.size()));
+    std::vector<Sums> partial(ceil_div(call_.rows, per_piece));
     parallel_pieces(call_.parallel_for, call_.parallel_context, int64_t(partial.size()), stream_,
                     [&](int64_t piece) {
+                      Sums sums(tasks_.size());
                       const int64_t end = std::min(call_.rows, (piece + 1) * per_piece);
                       for (int64_t row = piece * per_piece; row < end; row += per_block)
-                        block(row, std::min(per_block, end - row), &partial[piece]);
+                        block(row, std::min(per_block, end - row), &sums);
+                      partial[piece] = std::move(sums);
                     });
     Sums totals(tasks_.size());
     for (const Sums& sums : partial)
@@ -143,7 +150,7 @@ class Walk {
     const TileLoop<T> loop =
         task.loops.hard_labels && ops_.binary(labels, n) ? task.loops.hard_labels : task.loops.any;
     const auto run = [&](T* value, T* total) {
-      loop(task.parameters, labels, predictions, nullptr, task.scale, value, total,
+      loop(task.parameters, labels, predictions, nullptr, nullptr, task.scale, value, total,
            gradient_ ? own : nullptr, false, padded);
     };
     double sum = 0;

@@ -173,6 +173,14 @@ class Walk {
     }
   }
 
+  // The tile after next: where the labels are checked first, the predictions would be asked for
+  // only after that.
+  static void fetch_ahead(const void* data, int64_t begin, int64_t bytes) {
+    constexpr int64_t kLine = 64;
+    const char* const from = static_cast<const char*>(data) + begin + 2 * bytes;
+    for (int64_t line = 0; line < bytes; line += kLine) __builtin_prefetch(from + line, 0, 2);
+  }
+
   // The elements as T: where they lie if they can be walked in whole vectors, else in `buffer`.
   const T* fetch(int32_t dtype, int64_t size, const void* data, int64_t begin, int64_t n,
                  int64_t padded, T* buffer) const {
@@ -192,9 +200,15 @@ class Walk {
     alignas(64) T labels[kTile], predictions[kTile], columns[kTile], values[kTile], slopes[kTile],
         weights[kTile];
     const bool weighted = weight_.data || upstream_.data;
+    const bool fetches = (guess_ || has_hard_labels()) &&
+                         elements_ * (label_size_ + prediction_size_) >= kStreamBytes;
     for (; begin < end; begin += kTile) {
       const int64_t n = std::min(kTile, end - begin);
       const int64_t padded = ceil_div(n, kLanes) * kLanes;
+      if (fetches) {
+        fetch_ahead(call_.y_true, begin * label_size_, kTile * label_size_);
+        fetch_ahead(call_.y_pred, begin * prediction_size_, kTile * prediction_size_);
+      }
       const T* const label =
           fetch(call_.y_true_dtype, label_size_, call_.y_true, begin, n, padded, labels);
       const T* const prediction =
@@ -225,8 +239,8 @@ class Walk {
         const TileLoop<T> loop =
             hard && term.loops.hard_labels ? term.loops.hard_labels : term.loops.any;
         const auto run = [&](T* value, T* total) {
-          loop(term.parameters, label, prediction, column_.data ? columns : nullptr, term.scale,
-               value, total, target ? slope : nullptr, k > 0, padded);
+          loop(term.parameters, label, prediction, nullptr, column_.data ? columns : nullptr,
+               term.scale, value, total, target ? slope : nullptr, k > 0, padded);
         };
         if (sums && !weighted && !column_.data) {
           (*sums)[k] += sum_of_values(ops_, n, padded, values, run);

@@ -191,7 +191,7 @@ class Walk {
   // ---- The sums.
 
   struct Buffers {
-    T *label, *prediction, *share, *rows, *gradient, *extra;
+    T *label, *prediction, *decay, *share, *rows, *gradient, *extra;
     T *sums, *by_intersection, *by_prediction;
   };
 
@@ -203,9 +203,9 @@ class Walk {
   template <class Body>
   void with_buffers(const Body& body) const {
     const int64_t size = block_size();
-    Scratch scratch((6 * (size + 16) + 5 * (layout_.period + 16)) * int64_t(sizeof(T)));
+    Scratch scratch((7 * (size + 16) + 5 * (layout_.period + 16)) * int64_t(sizeof(T)));
     Buffers b;
-    for (T** buffer : {&b.label, &b.prediction, &b.share, &b.rows, &b.gradient, &b.extra})
+    for (T** buffer : {&b.label, &b.prediction, &b.decay, &b.share, &b.rows, &b.gradient, &b.extra})
       *buffer = scratch.take<T>(size);
     b.sums = scratch.take<T>(3 * layout_.period);
     b.by_intersection = scratch.take<T>(layout_.period);
@@ -226,12 +226,14 @@ class Walk {
     each_chunk(false, [&](int64_t chunk, int64_t segment, int64_t first, int64_t rows) {
       with_buffers([&](const Buffers& b) {
         Collector collector(*this, b, partial.data() + chunk * columns);
-        double* const value = values.data() + chunk * companions;
+        // Not in place: the values of other chunks in the same cache line are other threads'.
+        std::vector<double> value(companions);
         if (layout_.abreast)
-          valid[chunk] = sum_abreast(segment, first, rows, b, value, &collector);
+          valid[chunk] = sum_abreast(segment, first, rows, b, value.data(), &collector);
         else
-          sum_flat(chunk, segment, first, rows, b, value, &collector);
+          sum_flat(chunk, segment, first, rows, b, value.data(), &collector);
         collector.flush();
+        std::copy(value.begin(), value.end(), values.begin() + chunk * companions);
       });
     });
     sums_.assign(images_ * table_columns(), OverlapSums{0, 0, 0});
@@ -259,7 +261,6 @@ class Walk {
       clear();
     }
     T* sums() { return sums_; }
-    void count_label(int64_t column) { to_[column].label += 1; }
     void collect(const T* label, const T* p, int64_t size) {
       const int64_t period = walk_.layout_.sum_period;
       for (int64_t repeats = size / period; repeats;) {
@@ -299,7 +300,7 @@ class Walk {
   // ---- In memory order.
 
   struct Block {
-    const T *label, *prediction, *share;
+    const T *label, *prediction, *share, *decay;
     int64_t index;         // in its chunk
     int64_t element;       // the first of them
     int64_t size, padded;  // elements, and with what fills up a period
@@ -347,7 +348,8 @@ class Walk {
         block.share = block.prediction;
       }
       if (call_.activation == FASTLOSS_SIGMOID) {
-        overlap_ops_.sigmoid(block.prediction, block.padded, b.share);
+        overlap_ops_.sigmoid(block.prediction, block.padded, b.decay, b.share);
+        block.decay = b.decay;
         std::fill(b.share + block.size, b.share + block.padded, T(0));
         block.share = b.share;
       }
@@ -363,7 +365,8 @@ class Walk {
       for (size_t i = 0; i < companions_.size(); ++i) {
         const auto run = [&](T* value, T* total) {
           companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction,
-                              nullptr, T(0), value, total, nullptr, false, block.padded);
+                              block.decay, nullptr, T(0), value, total, nullptr, false,
+                              block.padded);
         };
         values[i] += sum_of_values(ops_, block.size, block.padded, b.extra, run);
       }
@@ -382,8 +385,8 @@ class Walk {
       if (call_.activation == FASTLOSS_SIGMOID)
         overlap_ops_.through_sigmoid(block.share, block.padded, gradient);
       for (const Companion<T>& companion : companions_)
-        companion.tile(companion.term->parameters, block.label, block.prediction, nullptr,
-                       companion.scale, nullptr, nullptr, gradient, true, block.padded);
+        companion.tile(companion.term->parameters, block.label, block.prediction, block.decay,
+                       nullptr, companion.scale, nullptr, nullptr, gradient, true, block.padded);
       if (!direct) ops_.store(prediction_.dtype, gradient, to, block.size, stream, nullptr);
     });
   }
@@ -405,12 +408,18 @@ class Walk {
     }
   }
 
+  // Positions whose labels are fetched ahead.
+  static constexpr int64_t kAhead = 16 * kW, kLine = 64;
+
   void read_positions(const Buffers& b, Positions* at) {
     std::fill(at->label, at->label + kW, int64_t(0));
     std::fill(at->skipped, at->skipped + kW, false);
     std::fill(at->skipped + at->count, at->skipped + kW, true);
     at->labels = call_.sparse ? nullptr : b.label;
     if (call_.sparse) {
+      const char* const ahead = label_.data + (at->first + kAhead) * label_.size;
+      for (int64_t line = 0; line < kW * label_.size; line += kLine)
+        __builtin_prefetch(ahead + line);
       read_labels(label_.dtype, label_.data, at->first, at->count, at->label);
       for (int64_t k = 0; k < at->count; ++k) {
         const bool ignored = call_.ignores && at->label[k] == call_.ignore_class;
@@ -440,7 +449,7 @@ class Walk {
     read_positions(b, at);
     abreast_.load(prediction_, at->first, at->count, b.rows, b.prediction);
     if (call_.activation == FASTLOSS_SIGMOID) {
-      overlap_ops_.sigmoid(b.prediction, size, b.share);
+      overlap_ops_.sigmoid(b.prediction, size, b.decay, b.share);
     } else if (call_.activation == FASTLOSS_SOFTMAX) {
       RowShares<T>& shares = at->state.prediction;
       Lanes<T> sum;
@@ -496,6 +505,16 @@ class Walk {
     companion.rows.dense.finish(companion.term->parameters, sums);
   }
 
+  // By several sums, as one addition would wait for another.
+  static double sum_of_rows(const Lanes<T>& value, const Positions& at) {
+    constexpr int64_t kSums = 4;
+    double sums[kSums] = {};
+    for (int64_t k = 0; k < kW; k += kSums)
+      for (int64_t s = 0; s < kSums; ++s)
+        sums[s] += at.skipped[k + s] ? 0.0 : double(value.lane[k + s]);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
+
   int64_t sum_abreast(int64_t segment, int64_t first, int64_t rows, const Buffers& b,
                       double* values, Collector* collector) {
     int64_t valid = 0;
@@ -506,7 +525,7 @@ class Walk {
           if (at->skipped[k]) continue;
           const int64_t place = at->label[k] * kW + k;
           sums[place] += b.share[place];
-          collector->count_label(at->label[k]);
+          sums[2 * layout_.period + place] += T(1);
         }
       }
       collector->collect(at->labels, b.share, layout_.period);
@@ -517,8 +536,7 @@ class Walk {
           pick(companions_[i], b, at, &sums[0], &sums[1]);
         else
           collect_rows(companions_[i], at, sums);
-        for (int64_t k = 0; k < kW; ++k)
-          if (!at->skipped[k]) values[i] += double(sums[0].lane[k]);
+        values[i] += sum_of_rows(sums[0], *at);
       }
     });
     return valid;

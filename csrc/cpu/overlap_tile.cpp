@@ -9,9 +9,22 @@ namespace {
 
 constexpr int64_t kWidth = kRowLanes;
 
+// kWidth elements that are wanted soon.
 template <class T>
-void sigmoid_of(const T* __restrict x, int64_t count, T* __restrict p) {
-  for (int64_t i = 0; i < (count & -kWidth); ++i) p[i] = sigmoid(x[i]);
+FASTLOSS_INLINE void prefetch(const T* x) {
+  constexpr int64_t kLine = 64, kAhead = 32 * kLine;
+  const char* const bytes = reinterpret_cast<const char*>(x) + kAhead;
+  for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
+    __builtin_prefetch(bytes + line);
+}
+
+template <class T>
+void sigmoid_of(const T* __restrict x, int64_t count, T* __restrict decay, T* __restrict p) {
+  for (int64_t i = 0; i < count; i += kWidth) {
+    prefetch(x + i);
+    for (int64_t k = 0; k < kWidth; ++k) decay[i + k] = detail::exp_bounded(-abs(x[i + k]));
+  }
+  for (int64_t i = 0; i < (count & -kWidth); ++i) p[i] = sigmoid(x[i], decay[i]);
 }
 
 template <class T>
@@ -23,17 +36,14 @@ void softmax(const T* __restrict exps, int64_t count, const Lanes<T>& factor, T*
 template <bool kLabels, bool kSquared, class T>
 void collect_block(const T* __restrict label, const T* __restrict p, int64_t period,
                    int64_t repeats, T* __restrict sums) {
-  constexpr int64_t kLine = 64 / int64_t(sizeof(T)), kAhead = 32 * kLine;
   // Down the repeats, so that the sums stay in registers.
   for (int64_t column = 0; column < period; column += kWidth) {
     Lanes<T> some[3];
     for (int64_t sum = 0; sum < 3; ++sum)
       for (int64_t k = 0; k < kWidth; ++k) some[sum].lane[k] = sums[sum * period + column + k];
     for (int64_t i = column; i < repeats * period; i += period) {
-      for (int64_t line = 0; line < kWidth; line += kLine) {
-        __builtin_prefetch(p + i + kAhead + line);
-        if constexpr (kLabels) __builtin_prefetch(label + i + kAhead + line);
-      }
+      prefetch(p + i);
+      if constexpr (kLabels) prefetch(label + i);
       for (int64_t k = 0; k < kWidth; ++k) {
         const T x = p[i + k];
         some[1].lane[k] += kSquared ? x * x : x;

@@ -23,7 +23,8 @@ struct LabelBits {
 
 template <class T>
 struct OverlapOps {
-  void (*sigmoid)(const T* x, int64_t count, T* p);
+  // decay = exp(-|x|)
+  void (*sigmoid)(const T* x, int64_t count, T* decay, T* p);
   // p = exps * factor, with a factor per row; rows abreast.
   void (*softmax)(const T* exps, int64_t count, const Lanes<T>& factor, T* p);
   // sums = {label * p, p, label} added up for each element of a period, one after the other;

@@ -2,6 +2,8 @@
 // per-ISA namespace: the linker would keep one copy for all, perhaps one this CPU cannot run.
 #include "tile.h"
 
+#include <type_traits>
+
 #include "../convert.h"
 #include "../losses/elementwise.h"
 #include "running_sums.h"
@@ -22,7 +24,9 @@ bool same(const char* x, const char* y) {
 template <class Loss, class T, class = void>
 struct Split {
   static constexpr int64_t kBlock = kTile;
-  static void prepare(const Loss&, const T*, const T*, T*, int64_t) {}
+  static const T* prepare(const Loss&, const T*, const T*, const T*, T* prepared, int64_t) {
+    return prepared;
+  }
   static FASTLOSS_INLINE Point<T> at(const Loss& loss, T label, T prediction, T column, T) {
     return loss(label, prediction, column);
   }
@@ -30,10 +34,13 @@ struct Split {
 template <class Loss, class T>
 struct Split<Loss, T, decltype(void(&Loss::prepare))> {
   static constexpr int64_t kBlock = 256;
-  static void prepare(const Loss& loss, const T* __restrict label, const T* __restrict prediction,
-                      T* __restrict prepared, int64_t count) {
+  static const T* prepare(const Loss& loss, const T* __restrict label,
+                          const T* __restrict prediction, const T* decay, T* __restrict prepared,
+                          int64_t count) {
+    if (std::is_base_of_v<OfLogits<T>, Loss> && decay) return decay;
     for (int64_t i = 0; i < (count & -kLanes); ++i)
       prepared[i] = loss.prepare(label[i], prediction[i]);
+    return prepared;
   }
   static FASTLOSS_INLINE Point<T> at(const Loss& loss, T label, T prediction, T column,
                                      T prepared) {
@@ -100,15 +107,16 @@ void sum_block(const Loss& loss, const T* __restrict label, const T* __restrict 
 }
 
 template <class Loss, class T>
-void walk(const double* parameters, const T* label, const T* prediction, const T* column, T scale,
-          T* value, T* total, T* gradient, bool adds, int64_t count) {
+void walk(const double* parameters, const T* label, const T* prediction, const T* decay,
+          const T* column, T scale, T* value, T* total, T* gradient, bool adds, int64_t count) {
   const Loss loss(parameters);
   RunningSums<T> sums;
   constexpr int64_t kBlock = Split<Loss, T>::kBlock;
-  alignas(64) T prepared[kBlock];
+  alignas(64) T own[kBlock];
   for (int64_t i = 0; i < count; i += kBlock) {
     const int64_t n = count - i < kBlock ? count - i : kBlock;
-    Split<Loss, T>::prepare(loss, label + i, prediction + i, prepared, n);
+    const T* const prepared = Split<Loss, T>::prepare(loss, label + i, prediction + i,
+                                                      decay ? decay + i : nullptr, own, n);
     T* const slope = gradient ? gradient + i : nullptr;
     if (total)
       sum_block<Loss, T>(loss, label + i, prediction + i, prepared, scale, slope, adds, n, &sums);

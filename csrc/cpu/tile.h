@@ -13,11 +13,12 @@ constexpr int64_t kTile = 512;
 
 // value, gradient = value[i], slope[i] * scale for T = float or double; with `adds`, which goes
 // without `column`, the gradient is added to. `total` takes the sum of the values in place of
-// `value`, without `column`. `column` and the outputs may be null; `count` is a multiple of kLanes.
+// `value`, without `column`. `decay` is exp(-|prediction|) where the caller has it, for losses of
+// logits. It, `column` and the outputs may be null; `count` is a multiple of kLanes.
 template <class T>
 using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
-                          const T* column, T scale, T* value, T* total, T* gradient, bool adds,
-                          int64_t count);
+                          const T* decay, const T* column, T scale, T* value, T* total, T* gradient,
+                          bool adds, int64_t count);
 
 template <class T>
 struct TileLoops {

@@ -201,11 +201,16 @@ struct Sigmoid {
   }
 };
 
+// What the losses of logits prepare.
 template <class T>
-struct binary_crossentropy_from_logits {
+struct OfLogits {
+  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
+};
+
+template <class T>
+struct binary_crossentropy_from_logits : OfLogits<T> {
   Smoothing<T> smooth;
   explicit binary_crossentropy_from_logits(const double* parameters) : smooth(parameters[0]) {}
-  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
   FASTLOSS_INLINE Point<T> operator()(T label, T x, T pos_weight, T prepared) const {
     const T y = smooth(label);
     const Sigmoid<T> p(x, prepared);
@@ -275,7 +280,7 @@ struct Focus {
 };
 
 template <class T, bool kSquare = false>
-struct binary_focal_crossentropy_from_logits {
+struct binary_focal_crossentropy_from_logits : OfLogits<T> {
   using GammaTwo = binary_focal_crossentropy_from_logits<T, true>;
   Smoothing<T> smooth;
   Focus<T, kSquare> focus;
@@ -285,7 +290,6 @@ struct binary_focal_crossentropy_from_logits {
         focus(parameters[1]),
         base(T(parameters[2])),
         balance(T(parameters[3])) {}
-  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
   FASTLOSS_INLINE Point<T> operator()(T label, T x, T, T prepared) const {
     const T y = smooth(label);
     const Sigmoid<T> p(x, prepared);

@@ -382,12 +382,17 @@ FASTLOSS_INLINE T tanh(T x) {
   return from_bits<T>(to_bits(magnitude) | (to_bits(x) & ~Format<T>::kMagnitudeMask));
 }
 
+// sigmoid(x), given exp(-|x|)
+template <class T>
+FASTLOSS_INLINE T sigmoid(T x, T decay) {
+  return (x < 0 ? decay : T(1)) / (1 + decay);
+}
+
 // 1 / (1 + exp(-x)), any x. max error 2.5 ULP (float), 2.4 ULP (double)
 template <class T>
 FASTLOSS_INLINE T sigmoid(T x) {
   // exp(-x) would overflow where the result is still a subnormal.
-  T e = detail::exp_bounded(-abs(x));
-  return (x < 0 ? e : T(1)) / (1 + e);
+  return sigmoid(x, detail::exp_bounded(-abs(x)));
 }
 
 // log(1 + exp(x)), any x. max error 2.0 ULP (float), 2.0 ULP (double)
