@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from formulas import SUBJECTS
+from gpu_torch import Formula, bytes_of, of_torch
 from library import MEAN, Library, Term
 from torch import Tensor
 
@@ -25,7 +26,7 @@ class Case(NamedTuple):
 
     def bytes(self, gradient: bool) -> int:
         """What must move: inputs once, the gradient once."""
-        true, pred = (torch.empty((), dtype=d).element_size() for d in (self.y_true, self.y_pred))
+        true, pred = bytes_of(self.y_true), bytes_of(self.y_pred)
         return self.elements * (true + pred + (pred if gradient else 0))
 
 
@@ -48,28 +49,23 @@ CASES = [
 ]
 
 
-class Inputs(NamedTuple):
-    y_true: Tensor
-    y_pred: Tensor
-
-
-def inputs_of(case: Case, count: int) -> list[Inputs]:
+def inputs_of(case: Case, count: int) -> list[tuple[Tensor, Tensor]]:
     made = []
     for _ in range(count):
         y_true = torch.randint(0, 2, case.shape, device="cuda", dtype=torch.uint8).to(case.y_true)
         y_pred = torch.randn(case.shape, device="cuda", dtype=torch.float32)
         if not case.loss.endswith("logits"):
             y_pred = torch.sigmoid(y_pred)
-        made.append(Inputs(y_true, y_pred.to(case.y_pred)))
+        made.append((y_true, y_pred.to(case.y_pred)))
     return made
 
 
 def of_fastloss(
-    library: Library, case: Case, sets: list[Inputs], gradient: bool
+    library: Library, case: Case, sets: list[tuple[Tensor, Tensor]], gradient: bool
 ) -> Callable[[int], Any]:
     subject = next(s for s in SUBJECTS if s.name == case.loss)
     terms = [Term(subject.name, subject.parameters)]
-    slopes = [torch.empty_like(i.y_pred) if gradient else None for i in sets]
+    slopes = [torch.empty_like(p) if gradient else None for _, p in sets]
     loss = torch.empty((), device="cuda")
     scratch = torch.empty(1 << 20, dtype=torch.uint8, device="cuda")
 
@@ -80,27 +76,14 @@ def of_fastloss(
     return call
 
 
-def of_torch(
-    case: Case, sets: list[Inputs], gradient: bool, compiled: bool
-) -> Callable[[int], Any]:
+def formula(case: Case) -> Formula:
     subject = next(s for s in SUBJECTS if s.name == case.loss)
 
     def loss_of(t: Tensor, p: Tensor) -> Tensor:
         # As PyTorch's own losses: half types are computed in float32.
         return subject.formula(t.to(torch.float32), p.to(torch.float32), *subject.parameters).mean()
 
-    run = torch.compile(loss_of) if compiled else loss_of
-
-    def call(turn: int) -> None:
-        t, p = sets[turn % len(sets)]
-        if not gradient:
-            with torch.no_grad():
-                run(t, p)
-            return
-        p = p.detach().requires_grad_()
-        run(t, p).backward()
-
-    return call
+    return loss_of
 
 
 def jax_formula(case: Case) -> Callable[[Any, Any], Any] | None:
@@ -130,8 +113,8 @@ def jax_formula(case: Case) -> Callable[[Any, Any], Any] | None:
 
 
 def contenders(
-    library: Library, case: Case, sets: list[Inputs], gradient: bool
+    library: Library, case: Case, sets: list[tuple[Tensor, Tensor]], gradient: bool
 ) -> Iterator[tuple[str, Callable[[int], Any]]]:
     yield "fastloss", of_fastloss(library, case, sets, gradient)
-    yield "torch eager", of_torch(case, sets, gradient, False)
-    yield "torch.compile", of_torch(case, sets, gradient, True)
+    yield "torch eager", of_torch(formula(case), sets, gradient)
+    yield "torch.compile", of_torch(torch.compile(formula(case)), sets, gradient)

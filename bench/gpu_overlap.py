@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from calls import Regions, overlap
+from gpu_torch import Formula, bytes_of, of_torch
 from library import MEAN, Library, Term
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
@@ -31,7 +32,7 @@ class RegionCase(NamedTuple):
 
         The sums of an image must be known before its first slope.
         """
-        true, pred = (torch.empty((), dtype=d).element_size() for d in (self.y_true, self.y_pred))
+        true, pred = bytes_of(self.y_true), bytes_of(self.y_pred)
         labels = self.elements // (self.shape[2] if self.sparse else 1)
         inputs = labels * true + self.elements * pred
         return inputs if not gradient else 2 * inputs + self.elements * pred
@@ -92,9 +93,7 @@ def of_fastloss(
     return call
 
 
-def of_torch(
-    case: RegionCase, sets: list[tuple[Tensor, Tensor]], gradient: bool, compiled: bool
-) -> Callable[[int], None]:
+def formula(case: RegionCase) -> Formula:
     classes = case.shape[2]
 
     def loss_of(t: Tensor, x: Tensor) -> Tensor:
@@ -107,22 +106,12 @@ def of_torch(
             return dice
         return dice + cross_entropy(x.view(-1, classes), t.view(-1).long())
 
-    run: Any = torch.compile(loss_of) if compiled else loss_of
-
-    def call(turn: int) -> None:
-        t, x = sets[turn % len(sets)]
-        if not gradient:
-            with torch.no_grad():
-                run(t, x)
-            return
-        run(t, x.detach().requires_grad_()).backward()
-
-    return call
+    return loss_of
 
 
 def contenders(
     library: Library, case: RegionCase, sets: list[tuple[Tensor, Tensor]], gradient: bool
 ) -> Iterator[tuple[str, Callable[[int], None]]]:
     yield "fastloss", of_fastloss(library, case, sets, gradient)
-    yield "torch eager", of_torch(case, sets, gradient, False)
-    yield "torch.compile", of_torch(case, sets, gradient, True)
+    yield "torch eager", of_torch(formula(case), sets, gradient)
+    yield "torch.compile", of_torch(torch.compile(formula(case)), sets, gradient)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from calls import rowwise
+from gpu_torch import Formula, bytes_of, of_torch
 from library import Library, Term
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
@@ -42,7 +43,7 @@ class RowCase(NamedTuple):
 
     def bytes(self, gradient: bool) -> int:
         """What must move: inputs once, the gradient once."""
-        true, pred = (torch.empty((), dtype=d).element_size() for d in (self.y_true, self.y_pred))
+        true, pred = bytes_of(self.y_true), bytes_of(self.y_pred)
         labels = self.shape[0] if self.sparse else self.elements
         return labels * true + self.elements * pred * (2 if gradient else 1)
 
@@ -110,7 +111,7 @@ def of_fastloss(
     return call
 
 
-def formula(case: RowCase) -> Callable[[Tensor, Tensor], Tensor]:
+def formula(case: RowCase) -> Formula:
     def loss_of(t: Tensor, x: Tensor) -> Tensor:
         if not case.focal:
             # PyTorch's own, in float32 as ours.
@@ -122,20 +123,6 @@ def formula(case: RowCase) -> Callable[[Tensor, Tensor], Tensor]:
         return -(t * ALPHA * (1 - log_p.exp()) ** GAMMA * log_p).sum(1).mean()
 
     return loss_of
-
-
-def of_torch(
-    run: Callable[[Tensor, Tensor], Tensor], sets: list[tuple[Tensor, Tensor]], gradient: bool
-) -> Callable[[int], None]:
-    def call(turn: int) -> None:
-        t, x = sets[turn % len(sets)]
-        if not gradient:
-            with torch.no_grad():
-                run(t, x)
-            return
-        run(t, x.detach().requires_grad_()).backward()
-
-    return call
 
 
 def of_liger(sets: list[tuple[Tensor, Tensor]]) -> Callable[[int], None]:
