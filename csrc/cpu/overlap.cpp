@@ -41,8 +41,9 @@ double classes_together(const double* parameters, const OverlapSums* sums,
 #define FASTLOSS_ENTRY(NAME, CLASSES, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_GROUPS_##CLASSES(NAME)},
 constexpr Loss kLosses[] = {FASTLOSS_OVERLAP_LOSSES(FASTLOSS_ENTRY)};
 
-// Elements that are walked together where they lie in memory order.
-constexpr int64_t kBlock = 2048;
+// Elements that are walked together where they lie in memory order; fewer if intermediate results
+// are to fit into the first cache with them.
+constexpr int64_t kBlock = 1024, kFullBlock = 512;
 // After so many additions the sums of a period go on in double precision.
 constexpr int64_t kAdditions = 64;
 constexpr int64_t kNoRow = std::numeric_limits<int64_t>::max();
@@ -196,8 +197,10 @@ class Walk {
   };
 
   int64_t block_size() const {
-    return layout_.abreast ? layout_.period
-                           : std::max<int64_t>(1, kBlock / layout_.period) * layout_.period;
+    if (layout_.abreast) return layout_.period;
+    const int64_t block =
+        call_.activation == FASTLOSS_SIGMOID || !companions_.empty() ? kFullBlock : kBlock;
+    return std::max<int64_t>(1, block / layout_.period) * layout_.period;
   }
 
   template <class Body>
@@ -220,19 +223,19 @@ class Walk {
     std::vector<OverlapSums> partial(chunks * columns, OverlapSums{0, 0, 0});
     std::vector<double> values(chunks * companions);
     std::vector<int64_t> valid(chunks);
-    if (again && keeps_labels())
-      kept_labels_.open(chunks, ceil_div(layout_.rows_per_chunk * columns, block_size()),
-                        block_size());
+    if (again && keeps_labels()) kept_labels_.open(chunks, layout_.rows_per_chunk * columns);
     each_chunk(false, [&](int64_t chunk, int64_t segment, int64_t first, int64_t rows) {
       with_buffers([&](const Buffers& b) {
-        Collector collector(*this, b, partial.data() + chunk * columns);
-        // Not in place: the values of other chunks in the same cache line are other threads'.
+        // Not in place: what other threads write would be in the same cache line.
+        std::vector<OverlapSums> sums(columns, OverlapSums{0, 0, 0});
         std::vector<double> value(companions);
+        Collector collector(*this, b, sums.data());
         if (layout_.abreast)
           valid[chunk] = sum_abreast(segment, first, rows, b, value.data(), &collector);
         else
           sum_flat(chunk, segment, first, rows, b, value.data(), &collector);
         collector.flush();
+        std::copy(sums.begin(), sums.end(), partial.begin() + chunk * columns);
         std::copy(value.begin(), value.end(), values.begin() + chunk * companions);
       });
     });
@@ -301,9 +304,9 @@ class Walk {
 
   struct Block {
     const T *label, *prediction, *share, *decay;
-    int64_t index;         // in its chunk
-    int64_t element;       // the first of them
-    int64_t size, padded;  // elements, and with what fills up a period
+    const typename KeptLabels<T>::Word* bits;  // in place of labels that were kept
+    int64_t begin, element;                    // the first of them in the chunk, and in the tensor
+    int64_t size, padded;                      // elements, and with what fills up a period
   };
 
   // The second walk finds labels that fit into the caches there.
@@ -335,13 +338,16 @@ class Walk {
     const bool kept = again && kept_labels_.kept(chunk);
     for (int64_t done = 0; done < size; done += block_size()) {
       Block block = {};
-      block.index = done / block_size();
+      block.begin = done;
       block.element = begin + done;
       block.size = std::min(block_size(), size - done);
       block.padded = ceil_div(block.size, layout_.period) * layout_.period;
-      if (kept) kept_labels_.read(chunk, block.index, block.padded, b.label);
-      block.label =
-          kept ? b.label : fetch(label_, block.element, block.size, block.padded, T(0), b.label);
+      if (!kept)
+        block.label = fetch(label_, block.element, block.size, block.padded, T(0), b.label);
+      else if (companions_.empty())
+        block.bits = kept_labels_.words(chunk);
+      else
+        block.label = kept_labels_.read(chunk, block.begin, block.padded, b.label);
       if (!again || needs_predictions()) {
         block.prediction =
             fetch(prediction_, block.element, block.size, block.padded, T(0), b.prediction);
@@ -361,7 +367,7 @@ class Walk {
                 double* values, Collector* collector) {
     each_block(chunk, segment, first, rows, false, b, [&](const Block& block) {
       collector->collect(block.label, block.share, block.padded);
-      kept_labels_.keep(chunk, block.index, block.label, block.padded);
+      kept_labels_.keep(chunk, block.begin, block.label, block.padded);
       for (size_t i = 0; i < companions_.size(); ++i) {
         const auto run = [&](T* value, T* total) {
           companions_[i].tile(companions_[i].term->parameters, block.label, block.prediction,
@@ -380,8 +386,13 @@ class Walk {
       const bool direct = !stream && gradient_ != call_.y_pred && block.size == block.padded &&
                           prediction_.dtype == dtype_of<T>();
       T* const gradient = direct ? reinterpret_cast<T*>(to) : b.gradient;
-      overlap_ops_.slopes(block.label, block.share, layout_.period, block.padded / layout_.period,
-                          b.by_intersection, b.by_prediction, call_.squared, gradient);
+      const int64_t repeats = block.padded / layout_.period;
+      if (block.bits)
+        overlap_ops_.slopes_of_bits(block.bits, block.begin, block.share, layout_.period, repeats,
+                                    b.by_intersection, b.by_prediction, call_.squared, gradient);
+      else
+        overlap_ops_.slopes(block.label, block.share, layout_.period, repeats, b.by_intersection,
+                            b.by_prediction, call_.squared, gradient);
       if (call_.activation == FASTLOSS_SIGMOID)
         overlap_ops_.through_sigmoid(block.share, block.padded, gradient);
       for (const Companion<T>& companion : companions_)

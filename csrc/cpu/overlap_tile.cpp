@@ -97,6 +97,53 @@ void slopes(const T* label, const T* p, int64_t period, int64_t repeats, const T
                                         gradient);
 }
 
+// Where the bits of kWidth elements are.
+template <class T>
+struct Place {
+  using Word = typename LabelBits<T>::Word;
+  uint64_t word;
+  Word bit;
+  FASTLOSS_INLINE explicit Place(int64_t element) {
+    const uint64_t row = uint64_t(element) / kWidth;
+    word = row / LabelBits<T>::kBits * kWidth;
+    bit = Word(1) << (row % LabelBits<T>::kBits);
+  }
+};
+
+// As slope_block, of labels as bits; down the repeats, so that the slopes stay in registers.
+template <bool kSquared, class T>
+void slope_bits(const typename LabelBits<T>::Word* __restrict bits, int64_t begin,
+                const T* __restrict p, int64_t period, int64_t repeats,
+                const T* __restrict by_intersection, const T* __restrict by_prediction,
+                T* __restrict gradient) {
+  for (int64_t column = 0; column < period; column += kWidth) {
+    Lanes<T> hit, miss, slope;
+    for (int64_t k = 0; k < kWidth; ++k) {
+      hit.lane[k] = by_intersection[column + k];
+      miss.lane[k] = by_intersection[column + k] * T(0);
+      slope.lane[k] = by_prediction[column + k];
+    }
+    for (int64_t i = column; i < repeats * period; i += period) {
+      const Place<T> place(begin + i);
+      for (int64_t k = 0; k < kWidth; ++k) {
+        const T of_label = bits[place.word + k] & place.bit ? hit.lane[k] : miss.lane[k];
+        const T of_share = kSquared ? slope.lane[k] * (T(2) * p[i + k]) : slope.lane[k];
+        gradient[i + k] = of_share + of_label;
+      }
+    }
+  }
+}
+
+template <class T>
+void slopes_of_bits(const typename LabelBits<T>::Word* bits, int64_t begin, const T* p,
+                    int64_t period, int64_t repeats, const T* by_intersection,
+                    const T* by_prediction, bool squared, T* gradient) {
+  squared
+      ? slope_bits<true>(bits, begin, p, period, repeats, by_intersection, by_prediction, gradient)
+      : slope_bits<false>(bits, begin, p, period, repeats, by_intersection, by_prediction,
+                          gradient);
+}
+
 template <class T>
 void through_sigmoid(const T* __restrict p, int64_t count, T* __restrict gradient) {
   for (int64_t i = 0; i < (count & -kWidth); ++i) gradient[i] *= p[i] * (T(1) - p[i]);
@@ -123,22 +170,23 @@ FASTLOSS_INLINE typename LabelBits<T>::Word stored(T x) {
 }
 
 template <class T>
-bool pack(const T* __restrict label, int64_t count, typename LabelBits<T>::Word* __restrict bits) {
+bool pack(const T* __restrict label, int64_t begin, int64_t count,
+          typename LabelBits<T>::Word* __restrict bits) {
   using Word = typename LabelBits<T>::Word;
-  constexpr int64_t kGroup = kWidth * LabelBits<T>::kBits;
   const Word one = stored(T(1));
   Word neither[kWidth] = {};
-  for (int64_t begin = 0; begin < count; begin += kGroup, bits += kWidth) {
-    Word words[kWidth] = {}, bit = 1;
-    const int64_t end = count - begin < kGroup ? count : begin + kGroup;
-    for (int64_t i = begin; i < end; i += kWidth, bit <<= 1)
+  for (int64_t i = 0; i < count;) {
+    const Place<T> place(begin + i);
+    Word words[kWidth];
+    for (int64_t k = 0; k < kWidth; ++k) words[k] = place.bit == 1 ? 0 : bits[place.word + k];
+    for (Word bit = place.bit; bit && i < count; bit <<= 1, i += kWidth)
       for (int64_t k = 0; k < kWidth; ++k) {
         const Word y = stored(label[i + k]);
         const Word is_one = y == one ? ~Word(0) : 0;
         words[k] |= is_one & bit;
         neither[k] |= ~is_one & y;
       }
-    for (int64_t k = 0; k < kWidth; ++k) bits[k] = words[k];
+    for (int64_t k = 0; k < kWidth; ++k) bits[place.word + k] = words[k];
   }
   Word any = 0;
   for (int64_t k = 0; k < kWidth; ++k) any |= neither[k];
@@ -146,15 +194,12 @@ bool pack(const T* __restrict label, int64_t count, typename LabelBits<T>::Word*
 }
 
 template <class T>
-void unpack(const typename LabelBits<T>::Word* __restrict bits, int64_t count,
+void unpack(const typename LabelBits<T>::Word* __restrict bits, int64_t begin, int64_t count,
             T* __restrict label) {
-  using Word = typename LabelBits<T>::Word;
-  constexpr int64_t kGroup = kWidth * LabelBits<T>::kBits;
-  for (int64_t begin = 0; begin < count; begin += kGroup, bits += kWidth) {
-    Word bit = 1;
-    const int64_t end = count - begin < kGroup ? count : begin + kGroup;
-    for (int64_t i = begin; i < end; i += kWidth, bit <<= 1)
-      for (int64_t k = 0; k < kWidth; ++k) label[i + k] = bits[k] & bit ? T(1) : T(0);
+  for (int64_t i = 0; i < (count & -kWidth); i += kWidth) {
+    const Place<T> place(begin + i);
+    for (int64_t k = 0; k < kWidth; ++k)
+      label[i + k] = bits[place.word + k] & place.bit ? T(1) : T(0);
   }
 }
 
@@ -165,8 +210,8 @@ void add(const T* __restrict x, int64_t count, T* __restrict in_out) {
 
 template <class T>
 constexpr OverlapOps<T> overlap_ops() {
-  return {sigmoid_of<T>,      softmax<T>, collect<T>, slopes<T>, through_sigmoid<T>,
-          through_softmax<T>, pack<T>,    unpack<T>,  add<T>};
+  return {sigmoid_of<T>,      softmax<T>,         collect<T>, slopes<T>, slopes_of_bits<T>,
+          through_sigmoid<T>, through_softmax<T>, pack<T>,    unpack<T>, add<T>};
 }
 
 }  // namespace

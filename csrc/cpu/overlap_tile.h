@@ -35,13 +35,18 @@ struct OverlapOps {
   // given for each element of a period.
   void (*slopes)(const T* label, const T* p, int64_t period, int64_t repeats,
                  const T* by_intersection, const T* by_prediction, bool squared, T* gradient);
+  // Of labels that pack() has put from `begin` on.
+  void (*slopes_of_bits)(const typename LabelBits<T>::Word* bits, int64_t begin, const T* p,
+                         int64_t period, int64_t repeats, const T* by_intersection,
+                         const T* by_prediction, bool squared, T* gradient);
   // By p, to by what the activation was taken of. For softmax, whose rows are abreast, `extra` is
   // added to the slope of all classes of a row.
   void (*through_sigmoid)(const T* p, int64_t count, T* gradient);
   void (*through_softmax)(const T* p, int64_t count, const Lanes<T>& extra, T* gradient);
-  // False if a label is neither 0 nor 1.
-  bool (*pack)(const T* label, int64_t count, typename LabelBits<T>::Word* bits);
-  void (*unpack)(const typename LabelBits<T>::Word* bits, int64_t count, T* label);
+  // From the element `begin` of the bits on, which are packed in order. False if a label is neither
+  // 0 nor 1.
+  bool (*pack)(const T* label, int64_t begin, int64_t count, typename LabelBits<T>::Word* bits);
+  void (*unpack)(const typename LabelBits<T>::Word* bits, int64_t begin, int64_t count, T* label);
   void (*add)(const T* x, int64_t count, T* in_out);
 };
 

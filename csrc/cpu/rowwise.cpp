@@ -237,7 +237,9 @@ class Walk {
     parallel_pieces(call_.parallel_for, call_.parallel_context, pieces, stream, [&](int64_t piece) {
       const int64_t begin = piece * per_piece;
       const int64_t end = std::min(rows_, begin + per_piece);
-      partial[piece] = along() ? walk_along(begin, end) : walk_abreast(begin, end);
+      partial[piece] = of_label_alone() ? walk_labels(begin, end)
+                       : along()        ? walk_along(begin, end)
+                                        : walk_abreast(begin, end);
     });
     double total = 0;
     for (const double sum : partial) total += sum;
@@ -248,6 +250,56 @@ class Walk {
     if (losses_) losses_[row] = loss;
     if (log_sum_exp_) log_sum_exp_[row] = log_sum_exp;
     if (hit_) hit_[row] = hit;
+  }
+
+  // ---- The class of the label alone, in long rows: the lanes are rows.
+
+  // Neither the loss nor its gradient looks at the other classes.
+  bool of_label_alone() const {
+    return picks_ && loops_.prediction == Row::values && along() && !hit_;
+  }
+
+  double walk_labels(int64_t begin, int64_t end) {
+    Scratch scratch(kChunk * int64_t(sizeof(T)));
+    T* const slopes = scratch.take<T>(kChunk);
+    std::fill(slopes, slopes + kChunk, T(0));
+    OpenLine open;
+    RowTasks<T> tasks;
+    double total = 0;
+    for (int64_t first = begin; first < end; first += kW) {
+      const int64_t count = std::min(kW, end - first);
+      read_tasks(first, count, &tasks);
+      Lanes<T> x, value, slope;
+      fill(&x, T(1));
+      for (int64_t k = 0; k < count; ++k)
+        if (!tasks.skipped[k]) x.lane[k] = element(first + k, tasks.label[k]);
+      loops_.sparse.pick(call_.parameters, x, x, &value, &slope);
+      for (int64_t k = 0; k < count; ++k) {
+        const RowTask<T> task = tasks.at(k);
+        const T weight = task.skipped ? T(0) : class_weight(task.label);
+        const T loss = task.skipped ? T(0) : weight * value.lane[k] * task.weight;
+        put_metrics(first + k, loss, T(0), false);
+        total += double(loss);
+        if (gradient_)
+          store_slope(first + k, task, weight * slope.lane[k] * task.scale, slopes, &open);
+      }
+    }
+    ops_.close(&open);
+    return total;
+  }
+
+  // The slope of the label among zeros; `slopes` are such.
+  void store_slope(int64_t row, const RowTask<T>& task, T slope, T* slopes, OpenLine* open) const {
+    for (int64_t begin = 0; begin < call_.classes; begin += kChunk) {
+      const Chunk chunk = chunk_at(begin);
+      const int64_t place = task.label - begin;
+      const bool inside = !task.skipped && place >= 0 && place < chunk.size;
+      if (inside) slopes[place] = slope;
+      ops_.store(prediction_.dtype, slopes,
+                 gradient_ + (row * call_.classes + begin) * prediction_.size, chunk.size, stream_,
+                 open);
+      if (inside) slopes[place] = T(0);
+    }
   }
 
   // ---- Along: the lanes are classes.
