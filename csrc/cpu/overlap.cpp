@@ -78,6 +78,16 @@ struct Layout {
   int64_t chunks() const { return segments * chunks_per_segment; }
 };
 
+// Of a number for each lane, by several sums, as one addition would wait for another.
+template <class Lane>
+double sum_of_lanes(const Lane& lane) {
+  constexpr int64_t kSums = 4;
+  double sums[kSums] = {};
+  for (int64_t k = 0; k < kRowLanes; k += kSums)
+    for (int64_t s = 0; s < kSums; ++s) sums[s] += lane(k + s);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 template <class T>
 class Walk {
  public:
@@ -278,18 +288,22 @@ class Walk {
     void flush() {
       const Layout& layout = walk_.layout_;
       const int64_t period = layout.sum_period;
-      for (int64_t i = 0, column = 0; i < period; ++i) {
+      // How many sums side by side are of one column.
+      const int64_t run = layout.abreast || layout.columns == 1 ? kW : 1;
+      for (int64_t i = 0, column = 0; i < period; i += run) {
         OverlapSums& to = to_[column];
-        to.intersection += double(sums_[i]);
-        to.prediction += double(sums_[period + i]);
-        to.label += double(sums_[2 * period + i]);
-        const bool next = !layout.abreast || (i + 1) % kW == 0;
-        if (next && ++column == layout.columns) column = 0;
+        to.intersection += joined(sums_ + i, run);
+        to.prediction += joined(sums_ + period + i, run);
+        to.label += joined(sums_ + 2 * period + i, run);
+        if (++column == layout.columns) column = 0;
       }
       clear();
     }
 
    private:
+    static double joined(const T* x, int64_t run) {
+      return run == 1 ? double(x[0]) : sum_of_lanes([&](int64_t k) { return double(x[k]); });
+    }
     void clear() {
       std::fill(sums_, sums_ + 3 * walk_.layout_.sum_period, T(0));
       additions_ = 0;
@@ -516,16 +530,6 @@ class Walk {
     companion.rows.dense.finish(companion.term->parameters, sums);
   }
 
-  // By several sums, as one addition would wait for another.
-  static double sum_of_rows(const Lanes<T>& value, const Positions& at) {
-    constexpr int64_t kSums = 4;
-    double sums[kSums] = {};
-    for (int64_t k = 0; k < kW; k += kSums)
-      for (int64_t s = 0; s < kSums; ++s)
-        sums[s] += at.skipped[k + s] ? 0.0 : double(value.lane[k + s]);
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  }
-
   int64_t sum_abreast(int64_t segment, int64_t first, int64_t rows, const Buffers& b,
                       double* values, Collector* collector) {
     int64_t valid = 0;
@@ -547,7 +551,8 @@ class Walk {
           pick(companions_[i], b, at, &sums[0], &sums[1]);
         else
           collect_rows(companions_[i], at, sums);
-        values[i] += sum_of_rows(sums[0], *at);
+        values[i] +=
+            sum_of_lanes([&](int64_t k) { return at->skipped[k] ? 0.0 : double(sums[0].lane[k]); });
       }
     });
     return valid;
