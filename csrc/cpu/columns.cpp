@@ -49,11 +49,9 @@ void take_out(const Matrix& matrix, const Part& part, void* to) {
   const Element* from =
       reinterpret_cast<const Element*>(matrix.data) + part.row * matrix.columns + part.column;
   Element* out = static_cast<Element*>(to);
-  constexpr int64_t kLine = 64, kAhead = 32 * kLine;
+  constexpr int64_t kAhead = 2048;
   for (int64_t row = 0; row < part.rows; ++row, from += matrix.columns) {
-    const char* const ahead = reinterpret_cast<const char*>(from) + kAhead;
-    for (int64_t line = 0; line < part.columns * matrix.size; line += kLine)
-      __builtin_prefetch(ahead + line);
+    prefetch<1>(reinterpret_cast<const char*>(from) + kAhead, part.columns * matrix.size);
     for (int64_t c = 0; c < part.columns; ++c) *out++ = from[c];
   }
 }

@@ -175,10 +175,8 @@ class Walk {
 
   // The tile after next: where the labels are checked first, the predictions would be asked for
   // only after that.
-  static void fetch_ahead(const void* data, int64_t begin, int64_t bytes) {
-    constexpr int64_t kLine = 64;
-    const char* const from = static_cast<const char*>(data) + begin + 2 * bytes;
-    for (int64_t line = 0; line < bytes; line += kLine) __builtin_prefetch(from + line, 0, 2);
+  static void fetch_ahead(const void* data, int64_t begin, int64_t size) {
+    prefetch<2>(static_cast<const char*>(data) + (begin + 2 * kTile) * size, kTile * size);
   }
 
   // The elements as T: where they lie if they can be walked in whole vectors, else in `buffer`.
@@ -206,8 +204,8 @@ class Walk {
       const int64_t n = std::min(kTile, end - begin);
       const int64_t padded = ceil_div(n, kLanes) * kLanes;
       if (fetches) {
-        fetch_ahead(call_.y_true, begin * label_size_, kTile * label_size_);
-        fetch_ahead(call_.y_pred, begin * prediction_size_, kTile * prediction_size_);
+        fetch_ahead(call_.y_true, begin, label_size_);
+        fetch_ahead(call_.y_pred, begin, prediction_size_);
       }
       const T* const label =
           fetch(call_.y_true_dtype, label_size_, call_.y_true, begin, n, padded, labels);

@@ -76,6 +76,7 @@ struct Layout {
   int64_t sum_period;  // elements after which the sums repeat
   int64_t rows_per_chunk, chunks_per_segment, chunks_per_piece;
   int64_t chunks() const { return segments * chunks_per_segment; }
+  int64_t elements() const { return segments * rows * columns; }
 };
 
 // Of a number for each lane, by several sums, as one addition would wait for another.
@@ -206,10 +207,14 @@ class Walk {
     T *sums, *by_intersection, *by_prediction;
   };
 
+  // In memory order: of each prediction, beside the sums.
+  bool computes_values() const {
+    return call_.activation == FASTLOSS_SIGMOID || !companions_.empty();
+  }
+
   int64_t block_size() const {
     if (layout_.abreast) return layout_.period;
-    const int64_t block =
-        call_.activation == FASTLOSS_SIGMOID || !companions_.empty() ? kFullBlock : kBlock;
+    const int64_t block = computes_values() ? kFullBlock : kBlock;
     return std::max<int64_t>(1, block / layout_.period) * layout_.period;
   }
 
@@ -325,13 +330,7 @@ class Walk {
 
   // The second walk finds labels that fit into the caches there.
   bool keeps_labels() const {
-    return !layout_.abreast &&
-           layout_.segments * layout_.rows * layout_.columns * label_.size >= kStreamBytes;
-  }
-
-  // Of the gradient; the sums always need them.
-  bool needs_predictions() const {
-    return call_.squared || call_.activation == FASTLOSS_SIGMOID || !companions_.empty();
+    return !layout_.abreast && layout_.elements() * label_.size >= kStreamBytes;
   }
 
   const T* fetch(const Matrix& matrix, int64_t element, int64_t size, int64_t padded, T pad,
@@ -362,7 +361,7 @@ class Walk {
         block.bits = kept_labels_.words(chunk);
       else
         block.label = kept_labels_.read(chunk, block.begin, block.padded, b.label);
-      if (!again || needs_predictions()) {
+      if (!again || call_.squared || computes_values()) {
         block.prediction =
             fetch(prediction_, block.element, block.size, block.padded, T(0), b.prediction);
         block.share = block.prediction;
@@ -434,7 +433,7 @@ class Walk {
   }
 
   // Positions whose labels are fetched ahead.
-  static constexpr int64_t kAhead = 16 * kW, kLine = 64;
+  static constexpr int64_t kAhead = 16 * kW;
 
   void read_positions(const Buffers& b, Positions* at) {
     std::fill(at->label, at->label + kW, int64_t(0));
@@ -442,9 +441,7 @@ class Walk {
     std::fill(at->skipped + at->count, at->skipped + kW, true);
     at->labels = call_.sparse ? nullptr : b.label;
     if (call_.sparse) {
-      const char* const ahead = label_.data + (at->first + kAhead) * label_.size;
-      for (int64_t line = 0; line < kW * label_.size; line += kLine)
-        __builtin_prefetch(ahead + line);
+      prefetch<1>(label_.data + (at->first + kAhead) * label_.size, kW * label_.size);
       read_labels(label_.dtype, label_.data, at->first, at->count, at->label);
       for (int64_t k = 0; k < at->count; ++k) {
         const bool ignored = call_.ignores && at->label[k] == call_.ignore_class;
@@ -708,8 +705,7 @@ class Walk {
     for (Companion<T>& companion : companions_)
       companion.scale = T(companion.term->factor * companion_factor() * outside);
     const bool stream =
-        gradient != call_.y_pred &&
-        layout_.segments * layout_.rows * layout_.columns * prediction_.size >= kStreamBytes;
+        gradient != call_.y_pred && layout_.elements() * prediction_.size >= kStreamBytes;
     each_chunk(stream, [&](int64_t chunk, int64_t segment, int64_t row, int64_t rows) {
       with_buffers([&](const Buffers& b) {
         const OverlapPoint* const points = points_.data() + image_of(segment) * columns;

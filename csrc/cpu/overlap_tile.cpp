@@ -22,7 +22,7 @@ template <class T>
 void sigmoid_of(const T* __restrict x, int64_t count, T* __restrict decay, T* __restrict p) {
   for (int64_t i = 0; i < count; i += kWidth) {
     prefetch(x + i);
-    for (int64_t k = 0; k < kWidth; ++k) decay[i + k] = detail::exp_bounded(-abs(x[i + k]));
+    for (int64_t k = 0; k < kWidth; ++k) decay[i + k] = decay_of(x[i + k]);
   }
   for (int64_t i = 0; i < (count & -kWidth); ++i) p[i] = sigmoid(x[i], decay[i]);
 }
@@ -161,19 +161,12 @@ void through_softmax(const T* __restrict p, int64_t count, const Lanes<T>& extra
       gradient[i + k] = p[i + k] * (gradient[i + k] + rest.lane[k]);
 }
 
-// A label as it is stored, so that all but 0 and 1 counts as neither.
-template <class T>
-FASTLOSS_INLINE typename LabelBits<T>::Word stored(T x) {
-  typename LabelBits<T>::Word bits;
-  __builtin_memcpy(&bits, &x, sizeof(x));
-  return bits;
-}
-
 template <class T>
 bool pack(const T* __restrict label, int64_t begin, int64_t count,
           typename LabelBits<T>::Word* __restrict bits) {
   using Word = typename LabelBits<T>::Word;
-  const Word one = stored(T(1));
+  // As they are stored: -0 counts as neither.
+  const Word one = to_bits(T(1));
   Word neither[kWidth] = {};
   for (int64_t i = 0; i < count;) {
     const Place<T> place(begin + i);
@@ -181,7 +174,7 @@ bool pack(const T* __restrict label, int64_t begin, int64_t count,
     for (int64_t k = 0; k < kWidth; ++k) words[k] = place.bit == 1 ? 0 : bits[place.word + k];
     for (Word bit = place.bit; bit && i < count; bit <<= 1, i += kWidth)
       for (int64_t k = 0; k < kWidth; ++k) {
-        const Word y = stored(label[i + k]);
+        const Word y = to_bits(label[i + k]);
         const Word is_one = y == one ? ~Word(0) : 0;
         words[k] |= is_one & bit;
         neither[k] |= ~is_one & y;

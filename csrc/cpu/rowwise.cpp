@@ -255,13 +255,11 @@ class Walk {
   // ---- The class of the label alone, in long rows: the lanes are rows.
 
   // Neither the loss nor its gradient looks at the other classes.
-  bool of_label_alone() const {
-    return picks_ && loops_.prediction == Row::values && along() && !hit_;
-  }
+  bool of_label_alone() const { return picks_ && loops_.prediction == Row::values && along(); }
 
   double walk_labels(int64_t begin, int64_t end) {
-    Scratch scratch(kChunk * int64_t(sizeof(T)));
-    T* const slopes = scratch.take<T>(kChunk);
+    Scratch scratch(2 * kChunk * int64_t(sizeof(T)));
+    T *const slopes = scratch.take<T>(kChunk), *const buffer = scratch.take<T>(kChunk);
     std::fill(slopes, slopes + kChunk, T(0));
     OpenLine open;
     RowTasks<T> tasks;
@@ -278,7 +276,9 @@ class Walk {
         const RowTask<T> task = tasks.at(k);
         const T weight = task.skipped ? T(0) : class_weight(task.label);
         const T loss = task.skipped ? T(0) : weight * value.lane[k] * task.weight;
-        put_metrics(first + k, loss, T(0), false);
+        // The gradient may take the place of the predictions.
+        const bool hit = hit_ && !task.skipped && is_hit(first + k, task, {}, buffer);
+        put_metrics(first + k, loss, T(0), hit);
         total += double(loss);
         if (gradient_)
           store_slope(first + k, task, weight * slope.lane[k] * task.scale, slopes, &open);
@@ -569,34 +569,32 @@ class Walk {
   T pick_row(int64_t row, const RowTask<T>& task, const Normalizer& n, const Buffers& b) const {
     Lanes<T> p, z, value, slope;
     const T x = element(row, task.label);
+    const bool logits = loops_.prediction == Row::logits;
     const double log_p = (double(x) - n.maximum) - n.log_sum;
-    fill(&z, loops_.prediction == Row::logits ? T(log_p) : x);
-    fill(&p, loops_.prediction == Row::logits  ? T(std::exp(log_p))
-             : loops_.prediction == Row::parts ? T(double(part(x)) / n.sum)
-                                               : x);
+    fill(&z, logits ? T(log_p) : x);
+    fill(&p, logits ? T(std::exp(log_p)) : T(double(part(x)) / n.sum));
     loops_.sparse.pick(call_.parameters, p, z, &value, &slope);
     const T weight = class_weight(task.label);
     if (!gradient_) return weight * value.lane[0];
 
     const T own = weight * slope.lane[0];
-    T patch = own * task.scale, others = T(0);
-    if (loops_.prediction == Row::logits) {
+    T patch = own * task.scale, others;
+    if (logits) {
       others = (z_loss_slope(n.maximum + n.log_sum) - own) * task.scale;
-    } else if (loops_.prediction == Row::parts) {
+    } else {
       others = T(-double(patch) / n.sum);
       patch = own != 0 && loops_.inside(call_.parameters, x) ? patch / x : T(0) * own;
     }
-    const bool reads = loops_.prediction == Row::parts || call_.logit_softcap != 0 ||
-                       (loops_.prediction == Row::logits && !b.kept_prediction_exps);
+    const bool reads = !logits || call_.logit_softcap != 0 || !b.kept_prediction_exps;
     // Away from the label the gradient is a multiple of the exponentials.
-    const bool writes_through = loops_.prediction == Row::logits && call_.logit_softcap == 0;
+    const bool writes_through = logits && call_.logit_softcap == 0;
     for (int64_t begin = 0, index = 0; begin < call_.classes; ++index) {
       const Chunk chunk = chunk_at(begin);
       RowBlock<T> block = {nullptr, nullptr, nullptr, nullptr, chunk.padded};
       if (reads) block.prediction = load_chunk(prediction_, row, chunk, b.prediction, b.slope);
       Lanes<T> factor;
       factor.lane[0] = others;
-      if (loops_.prediction == Row::logits) {
+      if (logits) {
         RowShares<T> shares;
         block.prediction_exps =
             chunk_exps(n, block.prediction, chunk, index, b.kept_prediction_exps,

@@ -20,6 +20,13 @@ constexpr int64_t kPiece = int64_t(1) << 16;
 // A gradient that outgrows the last-level cache is written past it.
 constexpr int64_t kStreamBytes = int64_t(16) << 20;
 
+// Asks memory for what is walked soon; kLevel is 1 or 2, the cache that it goes to.
+template <int kLevel>
+inline void prefetch(const char* from, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 4 - kLevel);
+}
+
 template <class T>
 constexpr int32_t dtype_of();
 template <>

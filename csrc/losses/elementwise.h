@@ -191,7 +191,6 @@ struct Smoothing {
 template <class T>
 struct Sigmoid {
   T positive, negative, softplus;
-  static FASTLOSS_INLINE T prepare(T x) { return detail::exp_bounded(-abs(x)); }
   FASTLOSS_INLINE Sigmoid(T x, T decay) {
     const T near = T(1) / (T(1) + decay);
     const T far = decay * near;
@@ -204,7 +203,7 @@ struct Sigmoid {
 // What the losses of logits prepare.
 template <class T>
 struct OfLogits {
-  FASTLOSS_INLINE T prepare(T, T x) const { return Sigmoid<T>::prepare(x); }
+  FASTLOSS_INLINE T prepare(T, T x) const { return decay_of(x); }
 };
 
 template <class T>

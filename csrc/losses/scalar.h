@@ -382,7 +382,13 @@ FASTLOSS_INLINE T tanh(T x) {
   return from_bits<T>(to_bits(magnitude) | (to_bits(x) & ~Format<T>::kMagnitudeMask));
 }
 
-// sigmoid(x), given exp(-|x|)
+// exp(-|x|): exp(-x) would overflow where a sigmoid is still a subnormal.
+template <class T>
+FASTLOSS_INLINE T decay_of(T x) {
+  return detail::exp_bounded(-abs(x));
+}
+
+// sigmoid(x), given decay_of(x)
 template <class T>
 FASTLOSS_INLINE T sigmoid(T x, T decay) {
   return (x < 0 ? decay : T(1)) / (1 + decay);
@@ -391,14 +397,13 @@ FASTLOSS_INLINE T sigmoid(T x, T decay) {
 // 1 / (1 + exp(-x)), any x. max error 2.5 ULP (float), 2.4 ULP (double)
 template <class T>
 FASTLOSS_INLINE T sigmoid(T x) {
-  // exp(-x) would overflow where the result is still a subnormal.
-  return sigmoid(x, detail::exp_bounded(-abs(x)));
+  return sigmoid(x, decay_of(x));
 }
 
 // log(1 + exp(x)), any x. max error 2.0 ULP (float), 2.0 ULP (double)
 template <class T>
 FASTLOSS_INLINE T softplus(T x) {
-  T tail = detail::log1p_unit(detail::exp_bounded(-abs(x)));
+  T tail = detail::log1p_unit(decay_of(x));
   return tail + detail::zero_unless(!(x < 0), x);
 }
 
