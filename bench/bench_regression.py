@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastloss.benchmark.cases import Case, LossSpec
+from fastloss.tools.bench.cases import Case, LossSpec
 
 FAMILY = "regression"
 

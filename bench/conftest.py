@@ -14,8 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from fastloss.benchmark.cases import BANDWIDTH_BOUND_BYTES, Case, LossSpec
-from fastloss.benchmark.selection import select_losses, select_pairs
+from fastloss.tools.bench.cases import BANDWIDTH_BOUND_BYTES, Case, LossSpec
+from fastloss.tools.bench.selection import select_losses, select_pairs
 
 _ROOF = "roof"
 
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not {"spec", "case", "contender"} <= set(metafunc.fixturenames):
         return
-    from fastloss.benchmark.contenders import contenders_of
+    from fastloss.tools.bench.contenders import contenders_of
 
     specs = select_losses([metafunc.module.FAMILY])
     pairs = select_pairs(specs, quick=metafunc.config.getoption("--quick"))
@@ -51,9 +51,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def compare(benchmark: Any) -> Iterator[Callable[[LossSpec, Case, str], None]]:
     """Times one contender on one loss and case, in the group of that loss and case."""
-    from fastloss.benchmark import memory
-    from fastloss.benchmark.contenders import contenders_of, make_call, make_tensors
-    from fastloss.benchmark.roof import default_threads, make_roof
+    from fastloss.tools.bench import memory
+    from fastloss.tools.bench.contenders import contenders_of, make_call, make_tensors
+    from fastloss.tools.bench.roof import default_threads, make_roof
 
     def run(spec: LossSpec, case: Case, contender: str) -> None:
         bytes_moved = spec.bytes_moved(case, forward_only=False)

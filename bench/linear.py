@@ -54,7 +54,7 @@ def measure(contender: str, tokens: int, hidden: int, vocabulary: int, with_peak
     import numpy as np
     import tensorflow as tf
 
-    from fastloss.benchmark import memory
+    from fastloss.tools.bench import memory
 
     random = np.random.default_rng(0)
     states = tf.constant(random.standard_normal((tokens, hidden), dtype=np.float32))
@@ -153,9 +153,9 @@ def main(
     rounds: Annotated[int, typer.Option(help="Turns of each contender.")] = 3,
 ) -> None:
     """Measure the linear cross-entropy against a matrix product and Keras's loss."""
-    from fastloss.benchmark.environment import describe
-    from fastloss.benchmark.report import COLUMNS
-    from fastloss.benchmark.roof import default_threads
+    from fastloss.tools.bench.environment import describe
+    from fastloss.tools.bench.report import COLUMNS
+    from fastloss.tools.bench.roof import default_threads
 
     where = asdict(describe(default_threads()))
     table = Table("tokens", "contender", "value", "ms", "extra memory, MB")

@@ -170,7 +170,7 @@ def write_picture(path: Path, history: Any, loss: Any, labels: np.ndarray, logit
     from matplotlib.figure import Figure
 
     import fastloss as fl
-    from fastloss.demo.segmentation import CLASSES
+    from fastloss.tools.demo.segmentation import CLASSES
 
     figure = Figure(figsize=(11.0, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -203,8 +203,8 @@ def main(
     import keras
 
     import fastloss as fl
-    from fastloss.demo.segmentation import CLASSES, dice_scores, load_slices, make_model
-    from fastloss.demo.training import Settings
+    from fastloss.tools.demo.segmentation import CLASSES, dice_scores, load_slices, make_model
+    from fastloss.tools.demo.training import Settings
 
     # A pipe has no width.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)

@@ -141,7 +141,7 @@ def work(contender: str, settings: Settings, pipe: Connection) -> None:
     import tensorflow as tf
 
     import fastloss as fl
-    from fastloss.benchmark import memory
+    from fastloss.tools.bench import memory
 
     tf.get_logger().setLevel("ERROR")
     model = make_model(contender, settings)

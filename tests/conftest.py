@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import fastloss as fl
-from fastloss import core
+from fastloss import c_api
 from fastloss.ops import library
 
 # Any test runs through the GPU's kernels, on the host, given the library of test_gpu_ops.py.
@@ -24,7 +24,7 @@ if "FASTLOSS_GPU_ON_HOST" in os.environ:
 def pytest_report_header() -> list[str]:
     return [
         f"fastloss {fl.__version__} in {pathlib.Path(fl.__file__).parent}, backend "
-        f"{fl.backend()}, {core.isa()} of {', '.join(core.isas())}",
+        f"{fl.backend()}, {c_api.isa()} of {', '.join(c_api.isas())}",
         f"tensorflow {tf.__version__}, keras {keras.__version__}",
     ]
 

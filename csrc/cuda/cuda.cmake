@@ -1,5 +1,37 @@
 # The CUDA kernels, a library of their own: libfastloss.so and the TensorFlow library load on
 # machines without a driver.
+# The tests compile the same sources for the host.
+set(fastloss_cuda_sources
+  csrc/cuda/elementwise/multi_term.cu
+  csrc/cuda/common/arrays.cu
+  csrc/cuda/boxes/driver.cu
+  csrc/cuda/columns/driver.cu
+  csrc/cuda/elementwise/driver.cu
+  csrc/cuda/common/expand.cu
+  csrc/cuda/common/library.cpp
+  csrc/cuda/elementwise/single_term_double.cu
+  csrc/cuda/elementwise/single_term_float.cu
+  csrc/cuda/elementwise/single_term_half.cu
+  csrc/cuda/overlap/driver.cu
+  csrc/cuda/overlap/groups.cu
+  csrc/cuda/overlap/pass_double.cu
+  csrc/cuda/overlap/pass_float.cu
+  csrc/cuda/overlap/pass_half.cu
+  csrc/cuda/rowwise/row_summary.cu
+  csrc/cuda/rowwise/contiguous_double.cu
+  csrc/cuda/rowwise/contiguous_float.cu
+  csrc/cuda/rowwise/contiguous_half.cu
+  csrc/cuda/rowwise/strided.cu
+  csrc/cuda/rowwise/short_rows.cu
+  csrc/cuda/rowwise/driver.cu
+  csrc/cuda/common/scalar_probe.cu
+  csrc/cuda/common/summary.cu
+  csrc/api/boxes_call.cpp
+  csrc/api/columns_call.cpp
+  csrc/api/elementwise_call.cpp
+  csrc/api/overlap_call.cpp
+  csrc/api/rowwise_call.cpp)
+
 set(FASTLOSS_CUDA AUTO CACHE STRING
   "Build the CUDA kernels: ON, OFF, or AUTO, which does where nvcc and a driver are found")
 set_property(CACHE FASTLOSS_CUDA PROPERTY STRINGS AUTO ON OFF)
@@ -46,36 +78,7 @@ set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_EXTENSIONS OFF)
 
-add_library(fastloss_cuda SHARED
-  csrc/cuda/any_losses.cu
-  csrc/cuda/arrays.cu
-  csrc/cuda/boxes.cu
-  csrc/cuda/columns.cu
-  csrc/cuda/elementwise.cu
-  csrc/cuda/expand.cu
-  csrc/cuda/library.cpp
-  csrc/cuda/one_loss_double.cu
-  csrc/cuda/one_loss_float.cu
-  csrc/cuda/one_loss_half.cu
-  csrc/cuda/overlap.cu
-  csrc/cuda/overlap_groups.cu
-  csrc/cuda/overlap_walk_double.cu
-  csrc/cuda/overlap_walk_float.cu
-  csrc/cuda/overlap_walk_half.cu
-  csrc/cuda/row_summary.cu
-  csrc/cuda/rows_along_double.cu
-  csrc/cuda/rows_along_float.cu
-  csrc/cuda/rows_along_half.cu
-  csrc/cuda/rows_apart.cu
-  csrc/cuda/rows_tile.cu
-  csrc/cuda/rowwise.cu
-  csrc/cuda/scalar_probe.cu
-  csrc/cuda/summary.cu
-  csrc/boxes_call.cpp
-  csrc/columns_call.cpp
-  csrc/elementwise_call.cpp
-  csrc/overlap_call.cpp
-  csrc/rowwise_call.cpp)
+add_library(fastloss_cuda SHARED ${fastloss_cuda_sources})
 target_compile_definitions(fastloss_cuda
   PRIVATE FASTLOSS_ISA=cuda FASTLOSS_VERSION="${PROJECT_VERSION}")
 target_compile_options(fastloss_cuda PRIVATE

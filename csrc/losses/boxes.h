@@ -5,7 +5,7 @@
 // No denominator is below epsilon, and one that would be is a constant to the gradient.
 #pragma once
 
-#include "scalar.h"
+#include "losses/scalar.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {

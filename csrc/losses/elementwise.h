@@ -6,7 +6,7 @@
 // or four elements, and the CPU waits; two short ones overlap.
 #pragma once
 
-#include "scalar.h"
+#include "losses/scalar.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -203,7 +203,7 @@ struct Sigmoid {
 // What the losses of logits prepare.
 template <class T>
 struct OfLogits {
-  FASTLOSS_INLINE T prepare(T, T x) const { return decay_of(x); }
+  FASTLOSS_INLINE T prepare(T, T x) const { return exp_neg_abs(x); }
 };
 
 template <class T>

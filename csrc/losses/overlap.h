@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "target.h"
+#include "losses/target.h"
 
 namespace fastloss {
 
@@ -14,21 +14,20 @@ struct OverlapSums {
   double intersection, prediction, label;
 };
 
-struct OverlapPoint {
+struct GroupLoss {
   double value, intersection, prediction;
 };
 
 // 1 - numerator / denominator; the slopes are those of both by the two sums.
-FASTLOSS_INLINE OverlapPoint one_minus(double numerator, double denominator,
-                                       OverlapPoint numerator_slope,
-                                       OverlapPoint denominator_slope) {
+FASTLOSS_INLINE GroupLoss one_minus(double numerator, double denominator, GroupLoss numerator_slope,
+                                    GroupLoss denominator_slope) {
   const double ratio = numerator / denominator;
   return {1 - ratio,
           (ratio * denominator_slope.intersection - numerator_slope.intersection) / denominator,
           (ratio * denominator_slope.prediction - numerator_slope.prediction) / denominator};
 }
 
-FASTLOSS_INLINE OverlapPoint chained(OverlapPoint inner, double value, double slope) {
+FASTLOSS_INLINE GroupLoss chained(GroupLoss inner, double value, double slope) {
   // An infinite inner slope that is not followed must not make NaN.
   if (slope == 0) return {value, 0, 0};
   return {value, slope * inner.intersection, slope * inner.prediction};
@@ -38,7 +37,7 @@ struct dice {
   double smooth_numerator, smooth_denominator;
   explicit dice(const double* parameters)
       : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
-  FASTLOSS_INLINE OverlapPoint operator()(OverlapSums sums) const {
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
     return one_minus(2 * sums.intersection + smooth_numerator,
                      sums.prediction + sums.label + smooth_denominator, {0, 2, 0}, {0, 0, 1});
   }
@@ -51,7 +50,7 @@ struct tversky {
         beta(parameters[1]),
         smooth_numerator(parameters[2]),
         smooth_denominator(parameters[3]) {}
-  FASTLOSS_INLINE OverlapPoint operator()(OverlapSums sums) const {
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
     const double missed = sums.label - sums.intersection;
     const double wrong = sums.prediction - sums.intersection;
     return one_minus(sums.intersection + smooth_numerator,
@@ -64,7 +63,7 @@ struct jaccard {
   double smooth_numerator, smooth_denominator;
   explicit jaccard(const double* parameters)
       : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
-  FASTLOSS_INLINE OverlapPoint operator()(OverlapSums sums) const {
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
     return one_minus(sums.intersection + smooth_numerator,
                      sums.prediction + sums.label - sums.intersection + smooth_denominator,
                      {0, 1, 0}, {0, -1, 1});
@@ -80,8 +79,8 @@ struct focal_tversky {
     const double of_base[] = {parameters[0], parameters[1], parameters[3], parameters[4]};
     return tversky(of_base);
   }
-  FASTLOSS_INLINE OverlapPoint operator()(OverlapSums sums) const {
-    const OverlapPoint loss = base(sums);
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
+    const GroupLoss loss = base(sums);
     if (loss.value <= 0) return {gamma == 0 ? 1.0 : 0.0, 0, 0};
     return chained(loss, std::pow(loss.value, gamma), gamma * std::pow(loss.value, gamma - 1));
   }
@@ -90,8 +89,8 @@ struct focal_tversky {
 struct log_cosh_dice {
   dice base;
   explicit log_cosh_dice(const double* parameters) : base(parameters) {}
-  FASTLOSS_INLINE OverlapPoint operator()(OverlapSums sums) const {
-    const OverlapPoint loss = base(sums);
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
+    const GroupLoss loss = base(sums);
     // cosh(x) = 1 + 2 sinh(x / 2)^2, which keeps the digits of a small loss.
     const double half = std::sinh(loss.value / 2);
     return chained(loss, std::log1p(2 * half * half), std::tanh(loss.value));
@@ -105,7 +104,7 @@ struct generalized_dice {
       : power(parameters[0]), smooth_numerator(parameters[1]), smooth_denominator(parameters[2]) {}
   // points[c].value is where the weight of class c is kept; the loss is returned.
   FASTLOSS_INLINE double operator()(const OverlapSums* sums, const double* class_weight,
-                                    int64_t classes, OverlapPoint* points) const {
+                                    int64_t classes, GroupLoss* points) const {
     double largest = 0;
     for (int64_t c = 0; c < classes; ++c) {
       points[c].value = sums[c].label > 0 ? std::pow(sums[c].label, -power) : 0.0;
@@ -118,8 +117,8 @@ struct generalized_dice {
       intersection += points[c].value * sums[c].intersection;
       total += points[c].value * (sums[c].prediction + sums[c].label);
     }
-    const OverlapPoint loss = one_minus(2 * intersection + smooth_numerator,
-                                        total + smooth_denominator, {0, 2, 0}, {0, 0, 1});
+    const GroupLoss loss = one_minus(2 * intersection + smooth_numerator,
+                                     total + smooth_denominator, {0, 2, 0}, {0, 0, 1});
     for (int64_t c = 0; c < classes; ++c) {
       const double weight = points[c].value;
       points[c] = {loss.value, weight * loss.intersection, weight * loss.prediction};

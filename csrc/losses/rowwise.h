@@ -11,19 +11,19 @@
 // class: by the value, or by the logarithm of the share.
 #pragma once
 
-#include "elementwise.h"
-#include "scalar.h"
+#include "losses/elementwise.h"
+#include "losses/scalar.h"
 
 namespace fastloss {
 
-enum class Row { values, parts, logits };
+enum class Normalization { none, sum, softmax };
 
 namespace FASTLOSS_ISA {
 
 // One class of a row. `p` is its share of the row; `z` is log(p) in a row of logits, elsewhere the
 // number as it came.
 template <class T>
-struct Share {
+struct ClassProbability {
   T p, z;
 };
 
@@ -34,22 +34,22 @@ struct Sums {
 
 template <class T>
 struct RowwiseLoss {
-  static constexpr Row kPrediction = Row::logits, kLabel = Row::values;
+  static constexpr Normalization kPrediction = Normalization::softmax, kLabel = Normalization::none;
   // What a class counts for in the sum of its row.
-  FASTLOSS_INLINE T part(T x) const { return x; }
+  FASTLOSS_INLINE T clipped(T x) const { return x; }
   // Fill a row up to whole vectors without a trace in its sums.
   static constexpr T pad_prediction() { return -Format<T>::kInfinity; }
   static constexpr T pad_label() { return T(0); }
   // Of +0 a compiler makes string stores, and -0 adds nothing.
-  static FASTLOSS_INLINE Sums<T> none() { return {T(-0.0), T(-0.0), T(-0.0)}; }
-  static FASTLOSS_INLINE Sums<T> join(Sums<T> x, Sums<T> y) {
+  static FASTLOSS_INLINE Sums<T> identity() { return {T(-0.0), T(-0.0), T(-0.0)}; }
+  static FASTLOSS_INLINE Sums<T> combine(Sums<T> x, Sums<T> y) {
     return {x.a + y.a, x.b + y.b, x.c + y.c};
   }
 };
 
 template <class T>
-struct OfParts : RowwiseLoss<T> {
-  static constexpr Row kPrediction = Row::parts;
+struct OfProbabilities : RowwiseLoss<T> {
+  static constexpr Normalization kPrediction = Normalization::sum;
   static constexpr T pad_prediction() { return T(0); }
 };
 
@@ -78,11 +78,13 @@ struct CategoricalFocus {
 template <class T>
 struct categorical_crossentropy_from_logits : RowwiseLoss<T> {
   explicit categorical_crossentropy_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighed(y.p, x.z), y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const { return row.b * x.p - y.p; }
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+    return row.b * x.p - y.p;
+  }
 };
 
 template <class T, bool kSquare = false>
@@ -91,33 +93,33 @@ struct categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
   CategoricalFocus<T, kSquare> focus;
   explicit categorical_focal_crossentropy_from_logits(const double* parameters)
       : focus(parameters) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = focus(x.p, x.z);
     return {weighed(y.p, point.value), weighed(y.p, point.slope), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return weighed(y.p, focus(x.p, x.z).slope) - x.p * row.b;
   }
 };
 
 // Of probabilities divided by their sum, and then clipped.
 template <class T>
-struct categorical_crossentropy : OfParts<T> {
+struct categorical_crossentropy : OfProbabilities<T> {
   T low, high;
   explicit categorical_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {-(y.p * log_normal(clip(x.p, low, high))), outside(x.p, low, high) ? T(0) : -y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return (outside(x.p, low, high) ? T(0) : -y.p / x.p) - row.b;
   }
 };
 
 template <class T, bool kSquare = false>
-struct categorical_focal_crossentropy : OfParts<T> {
+struct categorical_focal_crossentropy : OfProbabilities<T> {
   using GammaTwo = categorical_focal_crossentropy<T, true>;
   CategoricalFocus<T, kSquare> focus;
   T low, high;
@@ -128,12 +130,12 @@ struct categorical_focal_crossentropy : OfParts<T> {
     const Point<T> point = focus(p, log_normal(p));
     return {point.value, outside(share, low, high) ? T(0) : point.slope};
   }
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = at(x.p);
     return {y.p * point.value, y.p * point.slope, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     // Clipped from below, so that 0 / 0 does not arise.
     return y.p * at(x.p).slope / (x.p < low ? low : x.p) - row.b;
   }
@@ -141,16 +143,16 @@ struct categorical_focal_crossentropy : OfParts<T> {
 
 // Of probabilities that are clipped, and then divided by their sum.
 template <class T>
-struct clipped_crossentropy : OfParts<T> {
+struct clipped_crossentropy : OfProbabilities<T> {
   T low, high;
   explicit clipped_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
-  FASTLOSS_INLINE T part(T x) const { return clip(x, low, high); }
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE T clipped(T x) const { return clip(x, low, high); }
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighed(y.p, log(x.p)), y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return outside(x.z, low, high) ? T(0) : row.b - y.p / x.p;
   }
 };
@@ -159,16 +161,16 @@ template <class T>
 struct sparse_categorical_crossentropy_from_logits : RowwiseLoss<T> {
   using Dense = categorical_crossentropy_from_logits<T>;
   explicit sparse_categorical_crossentropy_from_logits(const double*) {}
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return {-x.z, T(-1)}; }
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const { return {-x.z, T(-1)}; }
 };
 
 template <class T>
-struct sparse_categorical_crossentropy : OfParts<T> {
+struct sparse_categorical_crossentropy : OfProbabilities<T> {
   using Dense = clipped_crossentropy<T>;
   Dense dense;
   explicit sparse_categorical_crossentropy(const double* parameters) : dense(parameters) {}
-  FASTLOSS_INLINE T part(T x) const { return dense.part(x); }
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return {-log(x.p), T(-1)}; }
+  FASTLOSS_INLINE T clipped(T x) const { return dense.clipped(x); }
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const { return {-log(x.p), T(-1)}; }
 };
 
 template <class T>
@@ -177,25 +179,25 @@ struct sparse_categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
   Dense dense;
   explicit sparse_categorical_focal_crossentropy_from_logits(const double* parameters)
       : dense(parameters) {}
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return dense.focus(x.p, x.z); }
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const { return dense.focus(x.p, x.z); }
 };
 
 template <class T>
-struct sparse_categorical_focal_crossentropy : OfParts<T> {
+struct sparse_categorical_focal_crossentropy : OfProbabilities<T> {
   using Dense = categorical_focal_crossentropy<T>;
   Dense dense;
   explicit sparse_categorical_focal_crossentropy(const double* parameters) : dense(parameters) {}
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const { return dense.at(x.p); }
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const { return dense.at(x.p); }
 };
 
 template <class T>
-struct categorical_generalized_cross_entropy : OfParts<T> {
-  static constexpr Row kPrediction = Row::values;
+struct categorical_generalized_cross_entropy : OfProbabilities<T> {
+  static constexpr Normalization kPrediction = Normalization::none;
   using Dense = void;
   T q, inverse;
   explicit categorical_generalized_cross_entropy(const double* parameters)
       : q(T(parameters[0])), inverse(T(1 / parameters[0])) {}
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const {
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const {
     return {(T(1) - pow(x.z, q)) * inverse, -pow(x.z, q - T(1))};
   }
 };
@@ -206,7 +208,7 @@ struct categorical_generalized_cross_entropy_from_logits : RowwiseLoss<T> {
   T q, inverse;
   explicit categorical_generalized_cross_entropy_from_logits(const double* parameters)
       : q(T(parameters[0])), inverse(T(1 / parameters[0])) {}
-  FASTLOSS_INLINE Point<T> pick(Share<T> x) const {
+  FASTLOSS_INLINE Point<T> at_label(ClassProbability<T> x) const {
     return {-(expm1(q * x.z) * inverse), -exp(q * x.z)};
   }
 };
@@ -215,25 +217,25 @@ struct categorical_generalized_cross_entropy_from_logits : RowwiseLoss<T> {
 // gradient.
 template <class T>
 struct categorical_hinge : RowwiseLoss<T> {
-  static constexpr Row kPrediction = Row::values;
+  static constexpr Normalization kPrediction = Normalization::none;
   explicit categorical_hinge(const double*) {}
   static constexpr T pad_prediction() { return Format<T>::kLowest; }
-  static FASTLOSS_INLINE Sums<T> none() { return {T(0), -Format<T>::kInfinity, T(0)}; }
-  static FASTLOSS_INLINE Sums<T> join(Sums<T> x, Sums<T> y) {
+  static FASTLOSS_INLINE Sums<T> identity() { return {T(0), -Format<T>::kInfinity, T(0)}; }
+  static FASTLOSS_INLINE Sums<T> combine(Sums<T> x, Sums<T> y) {
     const T largest = max(x.b, y.b);
     return {x.a + y.a, largest, (x.b < largest ? T(0) : x.c) + (y.b < largest ? T(0) : y.c)};
   }
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {y.p * x.z, (T(1) - y.p) * x.z, T(1)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const {
     const T margin = sums.b - sums.a + T(1);
     return {margin < 0 ? T(0) : margin, sums.b,
             margin < 0         ? T(0)
             : margin == margin ? T(1) / sums.c
                                : margin};
   }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     const T rest = T(1) - y.p;
     const T largest = (rest * x.z == row.b ? rest : T(0)) * row.c;
     return row.c == 0 ? T(0) : largest - y.p;
@@ -247,11 +249,11 @@ struct sparse_categorical_hinge : categorical_hinge<T> {
 };
 
 template <class T>
-struct cosine_similarity : OfParts<T> {
-  static constexpr Row kPrediction = Row::values;
+struct cosine_similarity : OfProbabilities<T> {
+  static constexpr Normalization kPrediction = Normalization::none;
   T longest;
   explicit cosine_similarity(const double* parameters) : longest(T(1 / parameters[0])) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {x.z * x.z, y.p * y.p, x.z * y.p};
   }
   // 1 / |v|, but no more than 1 / epsilon.
@@ -259,41 +261,43 @@ struct cosine_similarity : OfParts<T> {
     const T inverse = T(1) / sqrt(square);
     return inverse > longest ? longest : inverse;
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const {
     const T x = inverse_length(sums.a);
     const T product = x * inverse_length(sums.b);
     const T cosine = sums.c * product;
     return {-cosine, product, x == longest ? T(0) : cosine * x * x};
   }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return x.z * row.c - y.p * row.b;
   }
 };
 
 template <class T>
 struct BetweenLogits : RowwiseLoss<T> {
-  static constexpr Row kLabel = Row::logits;
+  static constexpr Normalization kLabel = Normalization::softmax;
   static constexpr T pad_label() { return -Format<T>::kInfinity; }
 };
 
 template <class T>
 struct kl_divergence_from_logits : BetweenLogits<T> {
   explicit kl_divergence_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighed(y.p, y.z - x.z), T(0), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T>) const { return x.p - y.p; }
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T>) const {
+    return x.p - y.p;
+  }
 };
 
 template <class T>
 struct reverse_kl_divergence_from_logits : BetweenLogits<T> {
   explicit reverse_kl_divergence_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighed(x.p, x.z - y.z), T(0), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return {sums.a, sums.a, T(0)}; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {sums.a, sums.a, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return weighed(x.p, x.z - y.z - row.b);
   }
 };
@@ -304,17 +308,17 @@ struct jensen_shannon_divergence_from_logits : BetweenLogits<T> {
   T beta, rest;
   explicit jensen_shannon_divergence_from_logits(const double* parameters)
       : beta(T(parameters[0])), rest(T(1 - parameters[0])) {}
-  FASTLOSS_INLINE T log_mixture(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE T log_mixture(ClassProbability<T> y, ClassProbability<T> x) const {
     // A mixture that rounds to 0 would make an infinite term of a share that does not.
     return log_normal(max(beta * y.p + rest * x.p, Format<T>::kMinNormal));
   }
-  FASTLOSS_INLINE Sums<T> terms(Share<T> y, Share<T> x) const {
+  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const T mixture = log_mixture(y, x);
     const T x_term = weighed(x.p, x.z - mixture);
     return {beta * weighed(y.p, y.z - mixture) + rest * x_term, x_term, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finish(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T slope(Share<T> y, Share<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
     return rest * weighed(x.p, x.z - log_mixture(y, x) - row.b);
   }
 };

@@ -6,13 +6,13 @@
 // exact. NaN goes through every function. Subnormals are right unless the thread flushes them.
 //
 // Errors are in units in the last place, the worst over the instruction sets; docs/numerics.md has
-// the table and tests/test_scalar.py enforces it.
+// the table and tests/library/test_scalar.py enforces it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "target.h"
+#include "losses/target.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -384,11 +384,11 @@ FASTLOSS_INLINE T tanh(T x) {
 
 // exp(-|x|): exp(-x) would overflow where a sigmoid is still a subnormal.
 template <class T>
-FASTLOSS_INLINE T decay_of(T x) {
+FASTLOSS_INLINE T exp_neg_abs(T x) {
   return detail::exp_bounded(-abs(x));
 }
 
-// sigmoid(x), given decay_of(x)
+// sigmoid(x), given exp_neg_abs(x)
 template <class T>
 FASTLOSS_INLINE T sigmoid(T x, T decay) {
   return (x < 0 ? decay : T(1)) / (1 + decay);
@@ -397,13 +397,13 @@ FASTLOSS_INLINE T sigmoid(T x, T decay) {
 // 1 / (1 + exp(-x)), any x. max error 2.5 ULP (float), 2.4 ULP (double)
 template <class T>
 FASTLOSS_INLINE T sigmoid(T x) {
-  return sigmoid(x, decay_of(x));
+  return sigmoid(x, exp_neg_abs(x));
 }
 
 // log(1 + exp(x)), any x. max error 2.0 ULP (float), 2.0 ULP (double)
 template <class T>
 FASTLOSS_INLINE T softplus(T x) {
-  T tail = detail::log1p_unit(decay_of(x));
+  T tail = detail::log1p_unit(exp_neg_abs(x));
   return tail + detail::zero_unless(!(x < 0), x);
 }
 

@@ -1,9 +1,9 @@
 #include <cstring>
 
-#include "../fastloss_cuda.h"
-#include "loss_op.h"
-#include "register.h"
-#include "rows.h"
+#include "api/fastloss_cuda.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
+#include "tensorflow/rows.h"
 
 namespace fastloss {
 namespace {

@@ -1,6 +1,6 @@
 // The ops of the boxes.
-#include "loss_op.h"
-#include "register.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {

@@ -34,7 +34,7 @@ typedef struct TF_AllocatorAttributes {
 extern "C" {
 #endif
 #define FASTLOSS_TF(RESULT, NAME, ARGUMENTS) extern RESULT NAME ARGUMENTS;
-#include "c_api_functions.inc"
+#include "tensorflow/c_api_functions.inc"
 #undef FASTLOSS_TF
 #ifdef __cplusplus
 }

@@ -1,8 +1,8 @@
 // The ops of elementwise losses of ranges of columns.
 #include <sstream>
 
-#include "loss_op.h"
-#include "register.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {

@@ -1,7 +1,7 @@
 // A pattern's functions on any device.
 #pragma once
 
-#include "kernel.h"
+#include "tensorflow/kernel.h"
 
 namespace fastloss {
 

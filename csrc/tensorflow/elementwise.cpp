@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "loss_op.h"
-#include "register.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {

@@ -1,4 +1,4 @@
-#include "gpu.h"
+#include "tensorflow/gpu.h"
 
 #include <dlfcn.h>
 
@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "kernel.h"
+#include "tensorflow/kernel.h"
 
 // As for the threads: no C function gives the stream of a device that TensorFlow brings itself, but
 // every release from 2.16 to 2.21 exports this member of OpKernelContext, builds for CPUs included.

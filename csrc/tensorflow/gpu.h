@@ -4,8 +4,8 @@
 #include <functional>
 #include <string>
 
-#include "../fastloss.h"
-#include "c_api.h"
+#include "api/fastloss.h"
+#include "tensorflow/c_api.h"
 
 namespace fastloss {
 

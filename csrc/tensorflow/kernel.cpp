@@ -1,4 +1,4 @@
-#include "kernel.h"
+#include "tensorflow/kernel.h"
 
 namespace fastloss {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "../fastloss.h"
-#include "c_api.h"
-#include "gpu.h"
+#include "api/fastloss.h"
+#include "tensorflow/c_api.h"
+#include "tensorflow/gpu.h"
 
 namespace fastloss {
 

@@ -1,9 +1,9 @@
-#include "loss_op.h"
+#include "tensorflow/loss_op.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "../fastloss_cuda.h"
+#include "api/fastloss_cuda.h"
 
 namespace fastloss {
 namespace {

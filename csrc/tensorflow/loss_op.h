@@ -4,8 +4,8 @@
 
 #include <atomic>
 
-#include "core.h"
-#include "threads.h"
+#include "tensorflow/core.h"
+#include "tensorflow/threads.h"
 
 namespace fastloss {
 

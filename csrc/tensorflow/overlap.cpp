@@ -1,8 +1,8 @@
 // The ops of the overlap pattern.
 #include <sstream>
 
-#include "loss_op.h"
-#include "register.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {
@@ -68,7 +68,7 @@ class Overlap : public LossAttributes {
     Tensor y_true, y_pred, weight, class_weight;
     Dims shape, rows;
     Weights weights;
-    std::vector<fastloss_term> companions;
+    std::vector<fastloss_term> fused_terms;
     fastloss_overlap call = {};
   };
 
@@ -80,21 +80,21 @@ class Overlap : public LossAttributes {
         sparse_(attributes.integer("sparse")),
         squared_(attributes.integer("squared")),
         skips_first_(!attributes.integer("include_background")),
-        ignores_(attributes.integer("ignores")),
+        ignores_(attributes.integer("has_ignore_class")),
         ignore_class_(attributes.integer("ignore_class")),
         factor_(float64s(attributes.integers("factor"))),
-        companion_factors_(float64s(attributes.integers("companion_factors"))),
-        companion_parameters_(float64s(attributes.integers("companion_parameters"))),
-        companion_counts_(attributes.integers("companion_counts")) {
-    std::istringstream names(attributes.string("companions"));
-    for (std::string name; names >> name;) companions_.push_back(name);
+        fused_term_factors_(float64s(attributes.integers("fused_term_factors"))),
+        fused_term_parameters_(float64s(attributes.integers("fused_term_parameters"))),
+        fused_term_counts_(attributes.integers("fused_term_counts")) {
+    std::istringstream names(attributes.string("fused_terms"));
+    for (std::string name; names >> name;) fused_terms_.push_back(name);
     int64_t parameters = 0;
-    for (const int64_t count : companion_counts_) parameters += count;
-    if (factor_.size() != 1 || companion_factors_.size() != companions_.size() ||
-        companion_counts_.size() != companions_.size() ||
-        parameters != int64_t(companion_parameters_.size()))
+    for (const int64_t count : fused_term_counts_) parameters += count;
+    if (factor_.size() != 1 || fused_term_factors_.size() != fused_terms_.size() ||
+        fused_term_counts_.size() != fused_terms_.size() ||
+        parameters != int64_t(fused_term_parameters_.size()))
       throw invalid(loss_ +
-                    ": expected one factor, and for each companion a factor and its parameters");
+                    ": expected one factor, and for each fused_term a factor and its parameters");
     if (class_axis_ < 0 &&
         (activation_ == FASTLOSS_SOFTMAX || sparse_ || skips_first_ || ignores_ || second_weights_))
       throw invalid(loss_ +
@@ -137,8 +137,8 @@ class Overlap : public LossAttributes {
     call.activation = activation_;
     call.sparse = sparse_ != 0;
     call.squared = squared_ != 0;
-    call.skips_first = skips_first_;
-    call.ignores = ignores_ != 0;
+    call.skip_background = skips_first_;
+    call.has_ignore_class = ignores_ != 0;
     call.ignore_class = ignore_class_;
     if (inputs->class_weight) {
       check_weight_type("class_weights", inputs->class_weight, inputs->y_pred);
@@ -150,19 +150,19 @@ class Overlap : public LossAttributes {
       call.class_weight = TF_TensorData(inputs->class_weight.get());
     }
     int64_t parameter = 0;
-    for (size_t i = 0; i < companions_.size(); ++i) {
-      inputs->companions.push_back({companions_[i].c_str(),
-                                    companion_parameters_.data() + parameter,
-                                    int32_t(companion_counts_[i]), companion_factors_[i]});
-      parameter += companion_counts_[i];
+    for (size_t i = 0; i < fused_terms_.size(); ++i) {
+      inputs->fused_terms.push_back({fused_terms_[i].c_str(),
+                                     fused_term_parameters_.data() + parameter,
+                                     int32_t(fused_term_counts_[i]), fused_term_factors_[i]});
+      parameter += fused_term_counts_[i];
     }
-    call.companions = inputs->companions.data();
-    call.companion_count = int32_t(companions_.size());
+    call.fused_terms = inputs->fused_terms.data();
+    call.fused_term_count = int32_t(fused_terms_.size());
     call.factor = factor_[0];
     return next;
   }
 
-  int64_t terms() const { return 1 + int64_t(companions_.size()); }
+  int64_t terms() const { return 1 + int64_t(fused_terms_.size()); }
   void forward(const Run& run, const Inputs& inputs, void* loss, void* values,
                void* gradient) const {
     Core::forward(run, inputs.call, loss, values, gradient);
@@ -199,9 +199,9 @@ class Overlap : public LossAttributes {
   int64_t sparse_, squared_;
   bool skips_first_;
   int64_t ignores_, ignore_class_;
-  std::vector<double> factor_, companion_factors_, companion_parameters_;
-  std::vector<int64_t> companion_counts_;
-  std::vector<std::string> companions_;
+  std::vector<double> factor_, fused_term_factors_, fused_term_parameters_;
+  std::vector<int64_t> fused_term_counts_;
+  std::vector<std::string> fused_terms_;
 };
 
 }  // namespace
@@ -212,11 +212,11 @@ void register_overlap() {
     op.attribute("kept: list(int)").attribute("class_axis: int");
     op.attribute("activation: {'none', 'sigmoid', 'softmax'}").attribute("sparse: int");
     op.attribute("squared: int = 0").attribute("include_background: int = 1");
-    op.attribute("ignores: int = 0").attribute("ignore_class: int = 0");
-    op.attribute("factor: list(int)").attribute("companions: string = ''");
-    op.attribute("companion_factors: list(int) = []");
-    op.attribute("companion_parameters: list(int) = []");
-    op.attribute("companion_counts: list(int) = []");
+    op.attribute("has_ignore_class: int = 0").attribute("ignore_class: int = 0");
+    op.attribute("factor: list(int)").attribute("fused_terms: string = ''");
+    op.attribute("fused_term_factors: list(int) = []");
+    op.attribute("fused_term_parameters: list(int) = []");
+    op.attribute("fused_term_counts: list(int) = []");
   };
   register_pattern<Overlap>("FastlossOverlap", class_weight, unknown_shape, extend);
   register_sum<Overlap>("FastlossOverlapSum", class_weight, extend);

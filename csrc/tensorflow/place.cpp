@@ -1,6 +1,6 @@
-#include "loss_op.h"
-#include "register.h"
-#include "rows.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
+#include "tensorflow/rows.h"
 
 namespace fastloss {
 namespace {

@@ -1,10 +1,10 @@
 // Runs while TensorFlow loads the library.
-#include "register.h"
+#include "tensorflow/register.h"
 
 #include <cstdio>
 #include <exception>
 
-#include "../fastloss.h"
+#include "api/fastloss.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernel.h"
+#include "tensorflow/kernel.h"
 
 namespace fastloss {
 

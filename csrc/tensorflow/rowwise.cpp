@@ -1,6 +1,6 @@
 // The ops of the rowwise pattern.
-#include "loss_op.h"
-#include "register.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {
@@ -21,7 +21,7 @@ class Rowwise : public LossAttributes {
       : LossAttributes(attributes, per_row),
         options_(float64s(attributes.integers("options"))),
         axis_(attributes.integer("axis")),
-        ignores_(attributes.integer("ignores")),
+        ignores_(attributes.integer("has_ignore_class")),
         ignore_class_(attributes.integer("ignore_class")) {
     if (options_.size() != 4)
       throw invalid("options has " + std::to_string(options_.size()) +
@@ -60,7 +60,7 @@ class Rowwise : public LossAttributes {
     call.temperature = options_[1];
     call.logit_softcap = options_[2];
     call.z_loss = options_[3];
-    call.ignores = ignores_ != 0;
+    call.has_ignore_class = ignores_ != 0;
     call.ignore_class = ignore_class_;
     if (inputs->class_weight) {
       check_weight_type("class_weights", inputs->class_weight, inputs->y_pred);
@@ -111,7 +111,7 @@ void register_rowwise() {
   const char* const class_weight = "class_weight: M * W";
   const auto extend = [](Op& op) {
     op.attribute("options: list(int)").attribute("axis: int");
-    op.attribute("ignores: int = 0").attribute("ignore_class: int = 0");
+    op.attribute("has_ignore_class: int = 0").attribute("ignore_class: int = 0");
   };
   register_pattern<Rowwise>("FastlossRowwise", class_weight, unknown_shape, extend);
   Op metrics = loss_op("FastlossRowwiseMetrics", class_weight);

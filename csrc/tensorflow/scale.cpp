@@ -1,6 +1,6 @@
-#include "../fastloss_cuda.h"
-#include "loss_op.h"
-#include "register.h"
+#include "api/fastloss_cuda.h"
+#include "tensorflow/loss_op.h"
+#include "tensorflow/register.h"
 
 namespace fastloss {
 namespace {

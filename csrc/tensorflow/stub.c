@@ -3,4 +3,4 @@
 #define FASTLOSS_TF(RESULT, NAME, ARGUMENTS) \
   void NAME(void);                           \
   void NAME(void) {}
-#include "c_api_functions.inc"
+#include "tensorflow/c_api_functions.inc"

@@ -1,10 +1,10 @@
-#include "threads.h"
+#include "tensorflow/threads.h"
 
 #include <atomic>
 #include <functional>
 #include <memory>
 
-#include "../cpu/work_queue.h"
+#include "cpu/runtime/work_queue.h"
 
 // No C function gives TensorFlow's thread pool, but TF_OpKernelContext is OpKernelContext, and this
 // member is exported by every release from 2.16 to 2.21. Weak, for the release that drops it.

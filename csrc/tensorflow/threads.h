@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../fastloss.h"
-#include "c_api.h"
+#include "api/fastloss.h"
+#include "tensorflow/c_api.h"
 
 namespace fastloss {
 

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastloss.losses.arguments import integer
-from fastloss.losses.categorical_base import Extras, config_of
-from fastloss.losses.linear import linear_sparse_categorical_crossentropy
-from fastloss.losses.reduction import REDUCTIONS
+from fastloss.losses.categorical.base import Extras, config_of
+from fastloss.losses.language import linear_sparse_categorical_crossentropy
 from fastloss.ops.linear import MEMORY_BUDGET
+from fastloss.terms.arguments import integer
+from fastloss.terms.reduction import REDUCTIONS
 
 
 @keras.saving.register_keras_serializable("fastloss")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastloss.losses.step import remember
+from fastloss.terms.step_cache import remember
 
 LOG_VARIANCES = "log_variances"
 

@@ -1,31 +1,26 @@
 """The losses, by what they are for."""
 
-from fastloss.losses.algebra import WeightedSum
-from fastloss.losses.boxes import (
-    BoxIoU,
-    CompleteBoxIoU,
-    DistanceBoxIoU,
-    GeneralizedBoxIoU,
-    box_iou,
-    complete_box_iou,
-    distance_box_iou,
-    generalized_box_iou,
-)
-from fastloss.losses.categorical import (
+from fastloss.losses.categorical.crossentropy import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
-from fastloss.losses.categorical_focal import (
+from fastloss.losses.categorical.focal import (
     CategoricalFocalCrossentropy,
     SparseCategoricalFocalCrossentropy,
     categorical_focal_crossentropy,
     sparse_categorical_focal_crossentropy,
 )
-from fastloss.losses.categorical_generalized import (
+from fastloss.losses.categorical.generalized import (
     CategoricalGeneralizedCrossEntropy,
     categorical_generalized_cross_entropy,
+)
+from fastloss.losses.categorical.hinge import (
+    CategoricalHinge,
+    SparseCategoricalHinge,
+    categorical_hinge,
+    sparse_categorical_hinge,
 )
 from fastloss.losses.classification import (
     BCE,
@@ -39,8 +34,16 @@ from fastloss.losses.classification import (
     hinge,
     squared_hinge,
 )
-from fastloss.losses.dice import Dice, LogCoshDice, dice, log_cosh_dice
-from fastloss.losses.dice_generalized import GeneralizedDice, generalized_dice
+from fastloss.losses.detection import (
+    BoxIoU,
+    CompleteBoxIoU,
+    DistanceBoxIoU,
+    GeneralizedBoxIoU,
+    box_iou,
+    complete_box_iou,
+    distance_box_iou,
+    generalized_box_iou,
+)
 from fastloss.losses.distribution import (
     KLD,
     JensenShannonDivergence,
@@ -52,16 +55,7 @@ from fastloss.losses.distribution import (
     kullback_leibler_divergence,
     poisson,
 )
-from fastloss.losses.jaccard import Jaccard, jaccard
-from fastloss.losses.linear import linear_sparse_categorical_crossentropy
-from fastloss.losses.lovasz import LovaszHinge, LovaszSoftmax, lovasz_hinge, lovasz_softmax
-from fastloss.losses.multi_task import MultiTask
-from fastloss.losses.multiclass_hinge import (
-    CategoricalHinge,
-    SparseCategoricalHinge,
-    categorical_hinge,
-    sparse_categorical_hinge,
-)
+from fastloss.losses.language import linear_sparse_categorical_crossentropy
 from fastloss.losses.regression import (
     MAE,
     MAPE,
@@ -89,10 +83,21 @@ from fastloss.losses.regression import (
     pinball,
     quantile,
 )
-from fastloss.losses.regularized import Regularized
-from fastloss.losses.rowwise import RowMetrics
+from fastloss.losses.segmentation.dice import Dice, LogCoshDice, dice, log_cosh_dice
+from fastloss.losses.segmentation.generalized_dice import GeneralizedDice, generalized_dice
+from fastloss.losses.segmentation.jaccard import Jaccard, jaccard
+from fastloss.losses.segmentation.lovasz import (
+    LovaszHinge,
+    LovaszSoftmax,
+    lovasz_hinge,
+    lovasz_softmax,
+)
+from fastloss.losses.segmentation.tversky import FocalTversky, Tversky, focal_tversky, tversky
 from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
-from fastloss.losses.tversky import FocalTversky, Tversky, focal_tversky, tversky
+from fastloss.sums.multi_task import MultiTask
+from fastloss.sums.regularized import Regularized
+from fastloss.sums.weighted_sum import WeightedSum
+from fastloss.terms.rowwise import RowMetrics
 
 __all__ = [
     "BCE",

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from fastloss.losses.algebra import Algebra
-from fastloss.losses.inputs import Tensor, TensorLike, label, prediction
+from fastloss.sums.weighted_sum import Algebra
+from fastloss.terms.inputs import Tensor, TensorLike, label, prediction
 
 
 class Term(Protocol):

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fastloss.losses.arguments import checked, focus, smoothing
 from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.losses.elementwise import Elementwise
-from fastloss.losses.inputs import Tensor, TensorLike, logits_behind, prediction
+from fastloss.terms.arguments import checked, focus, smoothing
+from fastloss.terms.elementwise import Elementwise
+from fastloss.terms.inputs import Tensor, TensorLike, logits_behind, prediction
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 

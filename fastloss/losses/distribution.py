@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.arguments import checked, integer, positive
 from fastloss.losses.base import FusedLoss, Term, evaluate
-from fastloss.losses.categorical_base import refuse_without_logits
-from fastloss.losses.elementwise import Elementwise
-from fastloss.losses.inputs import Tensor, TensorLike, prediction
-from fastloss.losses.rowwise import Rowwise
+from fastloss.losses.categorical.base import refuse_without_logits
 from fastloss.ops import Options
+from fastloss.terms.arguments import checked, integer, positive
+from fastloss.terms.elementwise import Elementwise
+from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.rowwise import Rowwise
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.arguments import checked
 from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.losses.elementwise import Elementwise
-from fastloss.losses.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.arguments import checked
+from fastloss.terms.elementwise import Elementwise
+from fastloss.terms.inputs import Tensor, TensorLike, prediction
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 

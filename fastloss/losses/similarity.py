@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.arguments import integer
 from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.losses.inputs import Tensor, TensorLike, prediction
-from fastloss.losses.rowwise import Rowwise
+from fastloss.terms.arguments import integer
+from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.rowwise import Rowwise
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 

@@ -12,7 +12,7 @@ from fastloss.ops.context import is_recorded
 from fastloss.ops.library import float64_bits, ops, runs_reference, why_not_on_gpu
 from fastloss.reference.elementwise import Term
 
-# As many as a kernel on a GPU adds up: FASTLOSS_CUDA_MAX_TERMS of csrc/fastloss_cuda.h.
+# As many as a kernel on a GPU adds up: FASTLOSS_CUDA_MAX_TERMS of csrc/api/fastloss_cuda.h.
 MAX_TERMS = 16
 
 LABEL_DTYPES = frozenset(

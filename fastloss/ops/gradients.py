@@ -139,10 +139,10 @@ class _Columns(_Call):
 
 
 class _Rowwise(_Call):
-    own_attributes: ClassVar[tuple[str, ...]] = ("options", "axis", "ignores", "ignore_class")
+    own_attributes: ClassVar[tuple[str, ...]] = ("options", "axis", "has_ignore_class", "ignore_class")
 
     def reference(self) -> tf.Tensor:
-        ignore_class = self.op.get_attr("ignore_class") if self.op.get_attr("ignores") else None
+        ignore_class = self.op.get_attr("ignore_class") if self.op.get_attr("has_ignore_class") else None
         label_smoothing, temperature, logit_softcap, z_loss = self.numbers("options")
         return reference.rowwise(
             self.text("loss"),
@@ -186,19 +186,19 @@ class _Boxes(_Call):
 class _Overlap(_Call):
     own_attributes: ClassVar[tuple[str, ...]] = (
         *("kept", "class_axis", "activation", "sparse", "squared", "include_background"),
-        *("ignores", "ignore_class", "factor", "companions", "companion_factors"),
-        *("companion_parameters", "companion_counts"),
+        *("has_ignore_class", "ignore_class", "factor", "fused_terms", "fused_term_factors"),
+        *("fused_term_parameters", "fused_term_counts"),
     )
 
-    def _companions(self) -> list[reference.Term]:
-        parameters = iter(self.numbers("companion_parameters"))
-        counts = self.op.get_attr("companion_counts")
+    def _fused_terms(self) -> list[reference.Term]:
+        parameters = iter(self.numbers("fused_term_parameters"))
+        counts = self.op.get_attr("fused_term_counts")
         return [
             reference.Term(loss, tuple(islice(parameters, count)), factor)
             for loss, count, factor in zip(
-                self.text("companions").split(),
+                self.text("fused_terms").split(),
                 counts,
-                self.numbers("companion_factors"),
+                self.numbers("fused_term_factors"),
                 strict=True,
             )
         ]
@@ -210,13 +210,13 @@ class _Overlap(_Call):
             sparse=bool(attribute("sparse")),
             squared=bool(attribute("squared")),
             include_background=bool(attribute("include_background")),
-            ignore_class=attribute("ignore_class") if attribute("ignores") else None,
+            ignore_class=attribute("ignore_class") if attribute("has_ignore_class") else None,
         )
         loss, parameters = self.text("loss"), self.numbers("parameters")
         kept, class_axis = tuple(attribute("kept")), attribute("class_axis")
         reduction, replicas = self.text("reduction"), attribute("replicas")
-        companions = self._companions()
-        if not companions:
+        fused_terms = self._fused_terms()
+        if not fused_terms:
             return reference.overlap(
                 loss,
                 parameters,
@@ -235,7 +235,7 @@ class _Overlap(_Call):
             loss,
             parameters,
             factor,
-            companions,
+            fused_terms,
             self.y_true,
             self.y_pred,
             self.second_weight,

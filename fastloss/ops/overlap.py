@@ -84,7 +84,7 @@ def overlap_sum(
     loss: str,
     parameters: Sequence[float],
     factor: float,
-    companions: Sequence[Term],
+    fused_terms: Sequence[Term],
     y_true: tf.Tensor,
     y_pred: tf.Tensor,
     class_weight: tf.Tensor | None,
@@ -100,7 +100,7 @@ def overlap_sum(
         loss: The overlap loss, as for `overlap`.
         parameters: Its parameters.
         factor: What it counts for.
-        companions: Elementwise losses of the same y_true and y_pred; after a softmax rowwise ones
+        fused_terms: Elementwise losses of the same y_true and y_pred; after a softmax rowwise ones
             from logits, of integer labels if sparse.
         y_true: Labels, as for `overlap`.
         y_pred: Predictions.
@@ -112,7 +112,7 @@ def overlap_sum(
         replicas: Divides the mean.
 
     Returns:
-        The sum of all, and the value of each without its factor, `(1 + companions,)`, which
+        The sum of all, and the value of each without its factor, `(1 + fused_terms,)`, which
         carries no gradient.
     """
     if runs_reference():
@@ -120,7 +120,7 @@ def overlap_sum(
             loss,
             parameters,
             factor,
-            companions,
+            fused_terms,
             y_true,
             y_pred,
             class_weight,
@@ -135,12 +135,12 @@ def overlap_sum(
     attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
     attributes |= {
         "factor": float64_bits((factor,)),
-        "companions": " ".join(companion.loss for companion in companions),
-        "companion_factors": float64_bits(tuple(companion.factor for companion in companions)),
-        "companion_parameters": float64_bits(
-            tuple(number for companion in companions for number in companion.parameters)
+        "fused_terms": " ".join(fused_term.loss for fused_term in fused_terms),
+        "fused_term_factors": float64_bits(tuple(fused_term.factor for fused_term in fused_terms)),
+        "fused_term_parameters": float64_bits(
+            tuple(number for fused_term in fused_terms for number in fused_term.parameters)
         ),
-        "companion_counts": [len(companion.parameters) for companion in companions],
+        "fused_term_counts": [len(fused_term.parameters) for fused_term in fused_terms],
     }
     kernels = ops()
     inputs = _inputs(y_true, y_pred, None, class_weight)
@@ -153,7 +153,7 @@ def overlap_sum(
         value = kernels.fastloss_overlap_record(*inputs, value, gradients[0], **attributes)
     if not tf.executing_eagerly():
         value.set_shape([])
-        terms.set_shape([1 + len(companions)])
+        terms.set_shape([1 + len(fused_terms)])
     return value, tf.stop_gradient(terms)
 
 
@@ -217,7 +217,7 @@ def _attributes(
         "replicas": replicas,
         "squared": int(options.squared),
         "include_background": int(options.include_background),
-        "ignores": int(options.ignore_class is not None),
+        "has_ignore_class": int(options.ignore_class is not None),
         "ignore_class": options.ignore_class or 0,
     }
 

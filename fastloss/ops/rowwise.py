@@ -86,9 +86,9 @@ def rowwise(
     dtype = y_pred.dtype
     accumulation = tf.float64 if dtype == tf.float64 else tf.float32
     inputs = _inputs(y_true, y_pred, weight, class_weight)
-    ignores, ignore_class = _ignored(options)
+    has_ignore_class, ignore_class = _ignored(options)
     start = (loss, float64_bits(parameters), reduction, float64_bits(options[:4]), axis)
-    end = (replicas, ignores, ignore_class)
+    end = (replicas, has_ignore_class, ignore_class)
     if reduction == "none":
         rows = kernels.fastloss_rowwise_rows(*inputs, *start, accumulation, *end)
         return _with_shape(rows, y_pred, axis)
@@ -121,7 +121,7 @@ def rowwise_metrics(
         return reference.rowwise_metrics(
             loss, parameters, y_true, y_pred, class_weight, options, axis
         )
-    ignores, ignore_class = _ignored(options)
+    has_ignore_class, ignore_class = _ignored(options)
     value, log_sum_exp, hit = ops().fastloss_rowwise_metrics(
         *_inputs(y_true, y_pred, None, class_weight),
         loss,
@@ -131,7 +131,7 @@ def rowwise_metrics(
         axis,
         tf.float64 if y_pred.dtype == tf.float64 else tf.float32,
         1,
-        ignores,
+        has_ignore_class,
         ignore_class,
     )
     rows = (value, tf.stop_gradient(log_sum_exp), hit)

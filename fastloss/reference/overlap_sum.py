@@ -18,7 +18,7 @@ def overlap_sum(
     loss: str,
     parameters: Sequence[float],
     factor: float,
-    companions: Sequence[Term],
+    fused_terms: Sequence[Term],
     y_true: Tensor,
     y_pred: Tensor,
     class_weight: Tensor | None,
@@ -44,11 +44,11 @@ def overlap_sum(
             replicas,
         )
     ]
-    for companion in companions:
+    for fused_term in fused_terms:
         if options.activation == "softmax":
             value = rowwise(
-                companion.loss,
-                companion.parameters,
+                fused_term.loss,
+                fused_term.parameters,
                 y_true,
                 y_pred,
                 None,
@@ -61,8 +61,8 @@ def overlap_sum(
         else:
             # Every element as a row of its own.
             value = elementwise(
-                companion.loss,
-                companion.parameters,
+                fused_term.loss,
+                fused_term.parameters,
                 y_true[..., tf.newaxis],
                 y_pred[..., tf.newaxis],
                 None,
@@ -71,6 +71,6 @@ def overlap_sum(
                 replicas,
             )
         terms.append(value)
-    factors = [factor, *(companion.factor for companion in companions)]
+    factors = [factor, *(fused_term.factor for fused_term in fused_terms)]
     total = tf.add_n([factor * term for factor, term in zip(factors, terms, strict=True)])
     return total, tf.stop_gradient(tf.stack(terms))

@@ -1,4 +1,4 @@
-"""The calls of `csrc/fastloss.h` on tensors of PyTorch; what a call points to must stay."""
+"""The calls of `csrc/api/fastloss.h` on tensors of PyTorch; what a call points to must stay."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Regions(NamedTuple):
     per_class: bool = False
     sparse: bool = False
     squared: bool = False
-    skips_first: bool = False
+    skip_background: bool = False
     ignore_class: int | None = None
 
 
@@ -107,12 +107,12 @@ def overlap(
     reduction: int = MEAN,
     weight: Tensor | None = None,
     class_weight: Tensor | None = None,
-    companions: Sequence[Term] = (),
+    fused_terms: Sequence[Term] = (),
     replicas: int = 1,
 ) -> Any:
     """Of predictions `(outer, above, classes, inner)`."""
-    array = (core.Term * max(1, len(companions)))()
-    for c_term, term in zip(array, companions, strict=False):
+    array = (core.Term * max(1, len(fused_terms)))()
+    for c_term, term in zip(array, fused_terms, strict=False):
         set_term(c_term, term)
     outer, above, classes, inner = y_pred.shape
     call = core.OverlapCall(
@@ -128,11 +128,11 @@ def overlap(
         per_class=options.per_class,
         sparse=options.sparse,
         squared=options.squared,
-        skips_first=options.skips_first,
-        ignores=options.ignore_class is not None,
+        skip_background=options.skip_background,
+        has_ignore_class=options.ignore_class is not None,
         ignore_class=options.ignore_class or 0,
-        companions=array,
-        companion_count=len(companions),
+        fused_terms=array,
+        fused_term_count=len(fused_terms),
         factor=loss.factor,
     )
     if class_weight is not None:
@@ -174,7 +174,7 @@ def rowwise(
         temperature=options.temperature,
         logit_softcap=options.logit_softcap,
         z_loss=options.z_loss,
-        ignores=options.ignore_class is not None,
+        has_ignore_class=options.ignore_class is not None,
         ignore_class=options.ignore_class or 0,
     )
     if class_weight is not None:

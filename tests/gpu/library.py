@@ -22,7 +22,7 @@ DTYPES = {
 
 
 def _core() -> Any:
-    """`fastloss/core.py` alone: the package around it wants TensorFlow."""
+    """`fastloss/c_api.py` alone: the package around it wants TensorFlow."""
     spec = importlib.util.spec_from_file_location("core", ROOT / "fastloss" / "core.py")
     assert spec is not None
     assert spec.loader is not None
@@ -66,7 +66,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 
 class Library:
-    """The functions of `csrc/fastloss_cuda.h`."""
+    """The functions of `csrc/api/fastloss_cuda.h`."""
 
     # What stands around every output, and in it before it is written.
     POISON = 0x7B

@@ -83,7 +83,7 @@ def generalized_dice(
 
 
 def _rows(name: str, parameters: Sequence[float], t: Tensor, x: Tensor) -> Tensor:
-    """A companion after a softmax, of each position; classes are dimension 2."""
+    """A fused_term after a softmax, of each position; classes are dimension 2."""
     log_p = torch.log_softmax(x, 2)
     if "generalized" in name:
         (q,) = parameters
@@ -126,7 +126,7 @@ def truth(
     reduction: int,
     weight: Tensor | None,
     class_weight: Tensor | None,
-    companions: Sequence[Term],
+    fused_terms: Sequence[Term],
     upstream: Tensor | None,
 ) -> Truth:
     leaf = y_pred.double().requires_grad_()
@@ -154,7 +154,7 @@ def truth(
         for x in (t * p, p**2 if options.squared else p, t**2 if options.squared else t)
     ]
     weights = None if class_weight is None else class_weight.double()
-    if options.skips_first:
+    if options.skip_background:
         sums = [x[:, 1:] for x in sums]
         weights = None if weights is None else weights[1:]
     if loss.loss == "generalized_dice":
@@ -169,10 +169,10 @@ def truth(
     counts = reduction == MEAN_WITH_SAMPLE_WEIGHT
     divisor = float(of_group.sum()) if counts else len(groups) if reduction == MEAN else 1.0
     values = [groups if reduction == NONE else groups.sum() / divisor]
-    values += [_companion(c, t, leaf, counted, options, reduction) for c in companions]
-    total = values[0] * (loss.factor if companions else 1.0)
-    for companion, value in zip(companions, values[1:], strict=True):
-        total = total + companion.factor * value
+    values += [_companion(c, t, leaf, counted, options, reduction) for c in fused_terms]
+    total = values[0] * (loss.factor if fused_terms else 1.0)
+    for fused_term, value in zip(fused_terms, values[1:], strict=True):
+        total = total + fused_term.factor * value
     above = torch.ones_like(total) if upstream is None else upstream.double()
     (gradient,) = torch.autograd.grad(total, leaf, above)
     # What does not count passes NaN on to its own slope.
@@ -240,15 +240,15 @@ def check_overlap(library: Library, size: Size) -> None:
             per_outer=bool(option // 6 % 2),
             per_class=bool(option // 12 % 2) and loss.loss != "generalized_dice",
             squared=bool(option // 24 % 2),
-            skips_first=bool(option // 48 % 2) and shape[2] > 1,
+            skip_background=bool(option // 48 % 2) and shape[2] > 1,
             ignore_class=1 if turn % 4 == 3 else None,
         )
-        companions = companions_of(options, turn)
+        fused_terms = companions_of(options, turn)
         reduction = (SUM, MEAN)[turn % 2]
-        kept = shape[2] - options.skips_first
+        kept = shape[2] - options.skip_background
         groups = (shape[0] if options.per_outer else 1) * (kept if options.per_class else 1)
         weight = class_weight = None
-        if not companions:
+        if not fused_terms:
             reduction = (SUM, MEAN_WITH_SAMPLE_WEIGHT, NONE)[turn % 3]
             weight = torch.rand(groups, device=library.device).to(wide(dtype)) + 0.1
         if options.per_class or loss.loss == "generalized_dice":
@@ -266,15 +266,15 @@ def check_overlap(library: Library, size: Size) -> None:
             reduction,
             weight,
             class_weight,
-            companions,
+            fused_terms,
         )
         given = (loss._replace(factor=0.75), y_true, y_pred.clone(), options, reduction, weight)
-        given += (class_weight, companions)
+        given += (class_weight, fused_terms)
 
         def expected(upstream: Tensor | None, given: tuple = given) -> Truth:
             return truth(*given, upstream)
 
-        what = f"{loss.loss} {dtype} {shape} {options} {reduction} {companions}"
+        what = f"{loss.loss} {dtype} {shape} {options} {reduction} {fused_terms}"
         bounds = (1e-5, max(2e-5, GRADIENT_BOUNDS[dtype]))
         if dtype == torch.float64:
             bounds = (1e-9, 1e-9)
@@ -285,15 +285,15 @@ def check_overlap_extremes(library: Library, size: Size) -> None:
     """Large logits, positions that do not count and hold NaN, labels that are no class."""
     shape = (3, 50, 4, 1)
     options = Regions(SOFTMAX, per_outer=True, sparse=True, ignore_class=-1)
-    companions = (Term("sparse_categorical_crossentropy_from_logits", (), 0.5),)
+    fused_terms = (Term("sparse_categorical_crossentropy_from_logits", (), 0.5),)
     loss = LOSSES[0]
     for dtype in (torch.float32, torch.float64):
         label = torch.randint(0, 4, (3, 50, 1), device=library.device)
         y_pred = torch.randn(shape, device=library.device).to(dtype) + 1e5
         y_pred[0, 7], label[0, 7] = torch.nan, -1
         y_pred[1, 9, 2], label[1, 9] = torch.inf, -1
-        call = overlap(loss, label, y_pred, options, companions=companions)
-        given = (loss, label, y_pred.clone(), options, MEAN, None, None, companions)
+        call = overlap(loss, label, y_pred, options, fused_terms=fused_terms)
+        given = (loss, label, y_pred.clone(), options, MEAN, None, None, fused_terms)
         bounds = (1e-9, 1e-9) if dtype == torch.float64 else (1e-5, 2e-5)
         require_truth(
             library, "overlap", call, y_pred, lambda u, g=given: truth(*g, u), bounds, "extremes"
@@ -355,8 +355,8 @@ def check_overlap_determinism(library: Library, size: Size) -> None:
         PREDICTIONS, (False, True), (SIGMOID, SOFTMAX)
     ):
         options = Regions(activation, per_outer=True, sparse=sparse)
-        y_true, y_pred, companions = example(library, size.long // 28, dtype, options)
-        call = overlap(LOSSES[0], y_true, y_pred, options, companions=companions)
+        y_true, y_pred, fused_terms = example(library, size.long // 28, dtype, options)
+        call = overlap(LOSSES[0], y_true, y_pred, options, fused_terms=fused_terms)
         require_same_bits(library, "overlap", call, y_pred, size.runs)
 
 
@@ -365,8 +365,8 @@ def check_overlap_graph(library: Library, size: Size) -> None:
     if library.device == "cpu" or "PYTORCH_NO_CUDA_MEMORY_CACHING" in os.environ:
         raise SkippedError("PyTorch captures graphs on a GPU, with its own memory pool")
     options = Regions(SOFTMAX, per_outer=True, sparse=True)
-    y_true, y_pred, companions = example(library, 10001, torch.float32, options)
-    call = overlap(LOSSES[0], y_true, y_pred, options, companions=companions)
+    y_true, y_pred, fused_terms = example(library, 10001, torch.float32, options)
+    call = overlap(LOSSES[0], y_true, y_pred, options, fused_terms=fused_terms)
     require_capture(library, "overlap", call, y_pred)
 
 

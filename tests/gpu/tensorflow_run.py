@@ -6,8 +6,8 @@
 Needs an installed fastloss with its CUDA kernels, and TensorFlow with a GPU. Each loss, with its
 gradient, in eager mode, `tf.function` and `tf.function(jit_compile=True)`, against the reference in
 float64 on the CPU; `model.fit` with its defaults, against the same on the CPU; the same bits in
-every run. With FASTLOSS_GPU_ON_HOST set, as tests/test_gpu_ops.py says, and `--device CPU` the
-GPU's kernels run on the host.
+every run. With FASTLOSS_GPU_ON_HOST set, as tests/library/test_gpu_ops.py says, and `--device CPU`
+the kernels for GPUs run on the host.
 """
 
 from __future__ import annotations

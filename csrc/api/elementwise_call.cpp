@@ -1,0 +1,62 @@
+#include "api/elementwise_call.h"
+
+namespace fastloss {
+namespace {
+
+int check(const fastloss_elementwise& call) {
+  if (call.term_count < 1)
+    return fail("term_count is %d; expected at least one loss", call.term_count);
+  for (int32_t k = 0; k < call.term_count; ++k)
+    if (check_elementwise(call.terms[k])) return -1;
+  if (call.column_weight && call.column_weight_count && call.term_count > 1)
+    return fail("column_weight came with %d terms; expected one term, or no column_weight",
+                call.term_count);
+  if (check_codes(call)) return -1;
+  if (call.rows < 0 || call.columns < 0 || call.replicas < 1)
+    return fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
+                static_cast<long long>(call.rows), static_cast<long long>(call.columns),
+                call.replicas);
+  return 0;
+}
+
+int refuse_in_place(const fastloss_elementwise& call) {
+  const fastloss_term* term = call.terms;
+  while (!find_loss(kElementwiseLosses, term->loss)->binary) ++term;
+  return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", term->loss);
+}
+
+}  // namespace
+
+int check_elementwise(const fastloss_term& term) {
+  return check_loss(kElementwiseLosses, "elementwise losses", term.loss, term.parameter_count);
+}
+
+bool any_binary(const fastloss_elementwise& call) {
+  for (int32_t k = 0; k < call.term_count; ++k)
+    if (find_loss(kElementwiseLosses, call.terms[k].loss)->binary) return true;
+  return false;
+}
+
+int check_elementwise_forward(const fastloss_elementwise& call, const void* term_values,
+                              const void* gradient) {
+  if (check(call)) return -1;
+  if (call.reduction == FASTLOSS_NONE) {
+    if (gradient)
+      return fail("a loss per row has no gradient of its own: call fastloss_elementwise_backward");
+    if (term_values)
+      return fail("term_values came with a loss per row; expected a reduction to a scalar");
+  }
+  if (gradient == call.y_pred && gradient && any_binary(call)) return refuse_in_place(call);
+  return 0;
+}
+
+int check_elementwise_backward(const fastloss_elementwise& call, const void* gradient) {
+  if (check(call)) return -1;
+  if (gradient == call.y_pred && call.rows && call.columns && any_binary(call))
+    return refuse_in_place(call);
+  return 0;
+}
+
+const LossEntry* find_elementwise(const char* name) { return find_loss(kElementwiseLosses, name); }
+
+}  // namespace fastloss

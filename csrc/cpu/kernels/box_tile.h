@@ -1,0 +1,20 @@
+// What the driver of the boxes asks of an instruction set: a loop over kRowLanes pairs of boxes
+// that go abreast, coordinate after coordinate, as RowOps<T>::abreast lays them out.
+#pragma once
+
+#include "cpu/kernels/row_tile.h"
+
+namespace fastloss {
+
+// Of each pair the loss, and its gradient times `scale`; `gradient` may be null.
+template <class T>
+using BoxLoop = void (*)(const double* parameters, const T* label, const T* prediction,
+                         const Lanes<T>& scale, Lanes<T>* value, T* gradient);
+
+template <class T>
+struct BoxOps {
+  // The loop of a loss; null for an unknown one. Boxes are corners, or centre and size.
+  BoxLoop<T> (*find)(const char* loss, bool centred);
+};
+
+}  // namespace fastloss

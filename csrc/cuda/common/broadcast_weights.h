@@ -1,0 +1,53 @@
+// Weights that repeat.
+#pragma once
+
+#include "cuda/common/divider.h"
+#include "cuda/common/vector.h"
+#include "losses/convert.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+
+// One number for each run of `repeat` elements, starting again after `count` numbers.
+template <class T>
+struct Cycle {
+  const T* data = nullptr;
+  Divider repeat, count;
+
+  Cycle() = default;
+  Cycle(const void* data, int64_t count, int64_t repeat) {
+    if (!data || count < 1 || repeat < 1) return;
+    this->data = static_cast<const T*>(data);
+    this->count = Divider(count);
+    this->repeat = Divider(repeat);
+  }
+
+  // Multiplies kWidth numbers, those of the elements from `first` on.
+  template <int kWidth>
+  FASTLOSS_INLINE void multiply(int64_t first, T* numbers) const {
+    const int64_t run = repeat(first);
+    int64_t within = first - run * repeat.divisor();
+    int64_t index = run - count(run) * count.divisor();
+    if (within + kWidth <= repeat.divisor()) {
+      const T factor = data[index];
+      FASTLOSS_UNROLL
+      for (int i = 0; i < kWidth; ++i) numbers[i] *= factor;
+    } else if (repeat.divisor() == 1 && index + kWidth <= count.divisor()) {
+      uint32_t words[kWordsOf<sizeof(T), kWidth>];
+      load<sizeof(T), kWidth>(data, index, 0, count.divisor(), words);
+      FASTLOSS_UNROLL
+      for (int i = 0; i < kWidth; ++i) numbers[i] *= bit_cast<T>(get<sizeof(T)>(words, i));
+    } else {
+      FASTLOSS_UNROLL
+      for (int i = 0; i < kWidth; ++i) {
+        numbers[i] *= data[index];
+        if (++within < repeat.divisor()) continue;
+        within = 0;
+        if (++index == count.divisor()) index = 0;
+      }
+    }
+  }
+};
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss

@@ -1,0 +1,158 @@
+#include <algorithm>
+
+#include "cuda/overlap/groups.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+namespace {
+
+constexpr int64_t kMaxBlocks = int64_t(1) << 20;
+// Of so few pieces a thread adds up those of a sum, of more a block.
+constexpr int64_t kFewPieces = 32;
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_pieces(const __grid_constant__ OverlapGroups<T> groups) {
+  if (groups.class_weight)
+    for (int64_t c = int64_t(blockIdx.x) * kThreads + threadIdx.x; c < groups.classes;
+         c += int64_t(gridDim.x) * kThreads)
+      groups.class_weight_double[c] = double(groups.class_weight[c]);
+  double* const sums = reinterpret_cast<double*>(groups.sums);
+  const int64_t count = groups.images * groups.classes * 3, pieces = groups.pieces;
+  if (pieces <= kFewPieces) {
+    for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count;
+         i += int64_t(gridDim.x) * kThreads) {
+      double sum = 0;
+      for (int64_t k = 0; k < pieces; ++k) sum += groups.partials[i * pieces + k];
+      sums[i] = sum;
+    }
+    return;
+  }
+  for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
+    const double sum = block_sum_of(groups.partials + i * pieces, pieces);
+    if (threadIdx.x == 0) sums[i] = sum;
+  }
+}
+
+__device__ __forceinline__ GroupLoss evaluate_alone(const BoxedOverlap& loss, OverlapSums sums) {
+#define FASTLOSS_CALL_alone(NAME) return (*reinterpret_cast<const NAME*>(loss.functor))(sums);
+#define FASTLOSS_CALL_together(NAME) break;
+#define FASTLOSS_CALL(NAME, CLASSES, ...) \
+  case OverlapLossId::NAME:               \
+    FASTLOSS_CALL_##CLASSES(NAME)
+  switch (loss.loss) { FASTLOSS_OVERLAP_LOSSES(FASTLOSS_CALL) }
+#undef FASTLOSS_CALL_alone
+#undef FASTLOSS_CALL_together
+  return {0, 0, 0};
+}
+
+__device__ __forceinline__ double evaluate_together(const BoxedOverlap& loss,
+                                                    const OverlapSums* sums,
+                                                    const double* class_weight, int64_t classes,
+                                                    GroupLoss* points) {
+#define FASTLOSS_CALL_alone(NAME) break;
+#define FASTLOSS_CALL_together(NAME) \
+  return (*reinterpret_cast<const NAME*>(loss.functor))(sums, class_weight, classes, points);
+  switch (loss.loss) { FASTLOSS_OVERLAP_LOSSES(FASTLOSS_CALL) }
+#undef FASTLOSS_CALL_alone
+#undef FASTLOSS_CALL_together
+#undef FASTLOSS_CALL
+  return 0;
+}
+
+// The loss of one group; fills in its points.
+template <class T>
+__device__ __forceinline__ double evaluate_group(const OverlapGroups<T>& groups, int64_t group) {
+  const int64_t first = groups.first_class, classes = groups.classes;
+  const int64_t image = groups.per_class ? group / groups.groups_of_image : group;
+  const OverlapSums* const sums = groups.sums + image * classes;
+  GroupLoss* const points = groups.points + image * classes;
+  const double* const class_weight = groups.class_weight ? groups.class_weight_double : nullptr;
+  if (groups.together)
+    return evaluate_together(groups.loss, sums + first,
+                             class_weight ? class_weight + first : nullptr, classes - first,
+                             points + first);
+  if (groups.per_class) {
+    const int64_t c = group - image * groups.groups_of_image + first;
+    GroupLoss point = evaluate_alone(groups.loss, sums[c]);
+    const double weight = class_weight ? class_weight[c] : 1.0;
+    point = {point.value * weight, point.intersection * weight, point.prediction * weight};
+    points[c] = point;
+    return point.value;
+  }
+  OverlapSums all = {0, 0, 0};
+  for (int64_t c = first; c < classes; ++c) {
+    all.intersection += sums[c].intersection;
+    all.prediction += sums[c].prediction;
+    all.label += sums[c].label;
+  }
+  const GroupLoss point = evaluate_alone(groups.loss, all);
+  for (int64_t c = first; c < classes; ++c) points[c] = point;
+  return point.value;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    evaluate_groups(const __grid_constant__ OverlapGroups<T> groups) {
+  double sum = 0;
+  const int64_t end = groups.groups.end(blockIdx.x);
+  for (int64_t group = groups.groups.begin(blockIdx.x) + threadIdx.x; group < end;
+       group += kThreads) {
+    double value = evaluate_group(groups, group);
+    if (groups.weight.data) {
+      T weight = 1;
+      groups.weight.template multiply<1>(group, &weight);
+      value *= double(weight);
+    }
+    if (groups.each && groups.losses) groups.losses[group] = T(value);
+    sum += value;
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) groups.group_sums[blockIdx.x] = sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    conclude(const __grid_constant__ OverlapGroups<T> groups) {
+  const double reduction = groups.inverse(1);
+  double total = block_sum_of(groups.group_sums, groups.groups.count) * reduction;
+  if (threadIdx.x == 0 && groups.term_values) groups.term_values[0] = T(total);
+  total *= groups.factor;
+  if (threadIdx.x == 0) groups.scales[0] = reduction * groups.factor;
+  double of_one = 1;
+  if (groups.mean && groups.fused_terms) {
+    const double count =
+        groups.count < 0
+            ? block_sum_of(groups.values + groups.fused_terms * groups.units, groups.units)
+            : groups.count;
+    of_one = count == 0 ? 0 : 1 / (count * groups.replicas);
+  }
+  for (int32_t k = 0; k < groups.fused_terms; ++k) {
+    const double value = block_sum_of(groups.values + k * groups.units, groups.units) * of_one;
+    total += groups.of_fused_term[k] * value;
+    if (threadIdx.x) continue;
+    if (groups.term_values) groups.term_values[1 + k] = T(value);
+    groups.scales[1 + k] = groups.of_fused_term[k] * of_one;
+  }
+  if (threadIdx.x == 0 && groups.total) *groups.total = T(total);
+}
+
+}  // namespace
+
+template <class T>
+int launch_overlap_groups(const OverlapGroups<T>& groups, void* stream) {
+  const int64_t sums = groups.images * groups.classes * 3;
+  const int64_t blocks = groups.pieces <= kFewPieces ? ceil_div(sums, kThreads) : sums;
+  if (sums && launch(add_pieces<T>, std::min(blocks, kMaxBlocks), kThreads, 0, stream, groups))
+    return -1;
+  if (groups.groups.count &&
+      launch(evaluate_groups<T>, groups.groups.count, kThreads, 0, stream, groups))
+    return -1;
+  return launch(conclude<T>, 1, kThreads, 0, stream, groups);
+}
+
+template int launch_overlap_groups(const OverlapGroups<float>&, void*);
+template int launch_overlap_groups(const OverlapGroups<double>&, void*);
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss

@@ -1,0 +1,9 @@
+#include "cuda/overlap/pass_kernels.h"
+
+namespace fastloss {
+namespace FASTLOSS_ISA {
+
+FASTLOSS_INSTANTIATE_OVERLAP_WALK(2)
+
+}  // namespace FASTLOSS_ISA
+}  // namespace fastloss

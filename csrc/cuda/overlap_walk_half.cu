@@ -1,9 +1,0 @@
-#include "overlap_walk_of.h"
-
-namespace fastloss {
-namespace FASTLOSS_ISA {
-
-FASTLOSS_INSTANTIATE_OVERLAP_WALK(2)
-
-}  // namespace FASTLOSS_ISA
-}  // namespace fastloss

@@ -1,9 +1,0 @@
-#include "rows_along.h"
-
-namespace fastloss {
-namespace FASTLOSS_ISA {
-
-FASTLOSS_INSTANTIATE_ROWS_ALONG(8)
-
-}  // namespace FASTLOSS_ISA
-}  // namespace fastloss

@@ -1,0 +1,1 @@
+"""Losses of a user's own functions, compiled by XLA."""

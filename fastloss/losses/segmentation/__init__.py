@@ -1,0 +1,1 @@
+"""Losses of regions: how well a mask covers what it should."""

@@ -1,0 +1,1 @@
+"""Losses added up, and the passes over memory that their terms share."""

@@ -1,0 +1,1 @@
+"""How a loss of one access pattern is evaluated: shapes, weights, masks and reduction."""

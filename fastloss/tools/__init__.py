@@ -1,0 +1,1 @@
+"""What helps to choose, check, watch and time a loss; nothing outside this package imports it."""

@@ -1,0 +1,113 @@
+"""What the user chose to measure, read from the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fastloss.tools.bench.cases import ITEM_SIZE, LOSSES, Case, LossSpec
+
+Pair = tuple[LossSpec, Case]
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Reads `16384x1024` (or `16384,1024`).
+
+    Args:
+        text: Extents separated by `x` or commas.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: The text is not a shape of positive extents.
+    """
+    parts = text.lower().replace(",", "x").strip("[]() ").split("x")
+    try:
+        shape = tuple(int(part) for part in parts)
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ValueError(
+            f"shape is {text!r}, but must be positive whole numbers joined by 'x', "
+            "as in 16384x1024."
+        )
+    return shape
+
+
+def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
+    """The losses of these names; all of them for no name.
+
+    Args:
+        names: Names as in `LossSpec.name`; a name stands for all its variants. The name of a
+            family stands for its losses.
+
+    Returns:
+        The losses, in the order of `LOSSES`.
+
+    Raises:
+        ValueError: There is no loss or family of that name.
+    """
+    wanted = list(names)
+    families = dict.fromkeys(loss.family for loss in LOSSES)
+    known = [*families, *dict.fromkeys(loss.name for loss in LOSSES)]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"loss is {name!r}, but must be one of {', '.join(known)}.")
+    return tuple(
+        loss for loss in LOSSES if not wanted or loss.name in wanted or loss.family in wanted
+    )
+
+
+def section(spec: LossSpec, case: Case) -> str:
+    """The heading under which a measurement stands; geometric means are over what shares it.
+
+    Losses over rows, of regions, and between boxes do other work than losses of single values, and
+    sums do that of several, so they are not averaged together.
+    """
+    heading = f"{case.shape_text} {case.dtype}"
+    single = ("regression", "classification")
+    return heading if spec.family in single else f"{heading}, {spec.family}"
+
+
+def select_pairs(
+    losses: Sequence[LossSpec],
+    shapes: Iterable[str] = (),
+    dtypes: Iterable[str] = (),
+    *,
+    quick: bool = False,
+) -> tuple[Pair, ...]:
+    """What to measure each loss on.
+
+    Args:
+        losses: The losses.
+        shapes: Shapes as `parse_shape` reads them; none takes those of each loss.
+        dtypes: Names of float types; none takes float32, or the cases of each loss if `shapes` is
+            empty too.
+        quick: Whether the smaller cases of each loss are taken.
+
+    Returns:
+        Losses with their cases, section by section.
+
+    Raises:
+        ValueError: A shape or a dtype is not valid.
+    """
+    wanted_shapes = [parse_shape(text) for text in shapes]
+    wanted_dtypes = list(dtypes)
+    for dtype in wanted_dtypes:
+        if dtype not in ITEM_SIZE:
+            raise ValueError(f"dtype is {dtype!r}, but must be one of {', '.join(ITEM_SIZE)}.")
+
+    def cases(loss: LossSpec) -> tuple[Case, ...]:
+        defaults = loss.quick_cases if quick else loss.cases
+        if not wanted_shapes and not wanted_dtypes:
+            return defaults
+        chosen = wanted_shapes or list(dict.fromkeys(case.shape for case in defaults))
+        return tuple(
+            Case(shape, dtype) for dtype in wanted_dtypes or ["float32"] for shape in chosen
+        )
+
+    sections: dict[str, list[Pair]] = {}
+    for loss in losses:
+        for case in cases(loss):
+            sections.setdefault(section(loss, case), []).append((loss, case))
+    return tuple(pair for pairs in sections.values() for pair in pairs)

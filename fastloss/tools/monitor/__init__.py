@@ -1,0 +1,1 @@
+"""`fastloss.callbacks.LossMonitor`: the loss while a model trains."""

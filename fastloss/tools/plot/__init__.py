@@ -1,0 +1,1 @@
+"""`fastloss.plot`: pictures of trainings and losses."""
