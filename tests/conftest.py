@@ -21,6 +21,24 @@ if "FASTLOSS_GPU_ON_HOST" in os.environ:
     library.LIBRARY = pathlib.Path(os.environ["FASTLOSS_GPU_ON_HOST"])
 
 
+# The rooms that `pytest -m quick` looks into.
+_QUICK = ("boxes", "elementwise", "library", "overlap", "rowwise", "sums")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as quick the first case of every test of the losses that is not slow."""
+    seen = set()
+    for item in items:
+        test = (item.path, getattr(item, "originalname", item.name))
+        if item.path.parent.name in _QUICK and test not in seen and not slow(item):
+            item.add_marker(pytest.mark.quick)
+        seen.add(test)
+
+
+def slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
 def pytest_report_header() -> list[str]:
     return [
         f"fastloss {fl.__version__} in {pathlib.Path(fl.__file__).parent}, backend "

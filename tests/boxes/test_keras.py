@@ -297,6 +297,7 @@ def test_shapes_unknown_while_tracing(case, backend):
             assert_same(actual, expected, "float32", f"{shape} {last} {reduction}")
 
 
+@pytest.mark.slow
 @core_cases
 def test_a_model_learns_boxes(case):
     keras.utils.set_random_seed(3)

@@ -199,6 +199,7 @@ def test_unknown_backend_in_the_environment_is_named():
     assert "backend reference" in run_python(program, FASTLOSS_BACKEND="reference")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["missing", "broken"])
 def test_failed_load_warns_once_and_the_reference_serves(kind, tmp_path):
     library = tmp_path / "libfastloss_tensorflow.so"
@@ -373,6 +374,7 @@ def answers():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRASHES)
 def test_raw_op_refuses(name, answers):
     assert answers[name] == "refused"
@@ -517,6 +519,7 @@ def run_op(call):
     return kernel.fastloss_elementwise(*inputs, *rest, **options)
 
 
+@pytest.mark.slow
 @repeatable(600)
 @given(op_calls())
 def test_fuzzed_ops_are_right_or_refuse(call):
@@ -538,6 +541,7 @@ def test_fuzzed_ops_are_right_or_refuse(call):
 # Any shapes and dtypes through the public losses
 
 
+@pytest.mark.slow
 @repeatable(300)
 @given(
     st.sampled_from(CASES),

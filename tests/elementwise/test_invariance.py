@@ -259,6 +259,7 @@ DIGEST = """
 """
 
 
+@pytest.mark.slow
 def test_threads_of_tensorflow_do_not_change_the_bits():
     outputs = {
         run_python(textwrap.dedent(DIGEST).replace("THREADS", str(threads)))

@@ -506,6 +506,7 @@ def test_half_types_in_graph_and_xla(case):
             assert_same(graph(case.ours(), y_true, y_pred), expected, dtype, f"{dtype} {options}")
 
 
+@pytest.mark.slow
 def test_strategy_scales_the_means_by_the_replicas():
     program = """
         import keras, numpy as np, tensorflow as tf
@@ -692,6 +693,7 @@ def test_saved_model_with_a_loss_and_its_gradient_inside(make, tmp_path):
     np.testing.assert_array_equal(value_and_gradient(loaded.loss, y_true, y_pred)[1], expected)
 
 
+@pytest.mark.slow
 def test_saved_model_loads_in_a_fresh_process(tmp_path):
     module = tf.Module()
     spec = tf.TensorSpec([None, 2])

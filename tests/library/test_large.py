@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import pathlib
 
@@ -26,7 +27,16 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def _enough_memory():
+def _one_at_a_time(tmp_path_factory):
+    """Tests that run in parallel would take the memory from each other."""
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "large.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _enough_memory(_one_at_a_time):
     gc.collect()
     text = pathlib.Path("/proc/meminfo").read_text()
     free = int(text.split("MemAvailable:")[1].split()[0]) / 2**20

@@ -69,6 +69,7 @@ def test_shapes_that_turn_out_to_differ_are_refused(case, backend):
         loss(np.ones((4, 3), np.float32), np.ones((4, 2), np.float32))
 
 
+@pytest.mark.slow
 def test_strategy_scales_the_means_by_the_replicas():
     program = """
         import keras, numpy as np, tensorflow as tf

@@ -73,6 +73,7 @@ def test_reference_makes_no_matrix_of_integer_labels():
     assert "OneHot" not in operations
 
 
+@pytest.mark.slow
 def test_strategy_scales_the_means_by_the_replicas():
     program = """
         import keras, numpy as np, tensorflow as tf
@@ -255,6 +256,7 @@ def test_training_gives_the_weights_of_keras(name):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_compiled_by_xla():
     for name in ("sparse", "ignored"):
         losses, _ = train(PAIRS[name](fl), jit_compile=True)

@@ -394,6 +394,7 @@ def calls(draw: st.DrawFn) -> tuple:
     return loss, shape, dtype, soft, seed, isa, Options(**arguments)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
 @hypothesis.given(calls())
 def test_any_call_equals_the_formula(call):

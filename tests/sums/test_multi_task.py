@@ -155,6 +155,7 @@ def optimum(model, x, y_true):
     return np.log(2 * np.array([float(first), float(second)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"jit_compile": False}, {"jit_compile": True}], ids=str)
 def test_uncertainty_is_learned_and_saved(how, tmp_path, backend):
     loss = fl.MultiTask(zip(((0, 3), (3, 5)), losses(), strict=True), "uncertainty")
@@ -176,6 +177,7 @@ def test_uncertainty_is_learned_and_saved(how, tmp_path, backend):
     assert_close(again.evaluate(x, y_true, verbose=0), model.evaluate(x, y_true, verbose=0), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_list", [False, True], ids=["dictionary", "list"])
 @pytest.mark.parametrize("weights", ["uncertainty", {"b": 0.5, "a": 2.0}], ids=["learned", "fixed"])
 def test_named_outputs(weights, as_list, tmp_path, backend):

@@ -49,6 +49,7 @@ def test_penalty_and_its_gradient(dtype, l1, l2, backend):
         assert_close(gradient, expected, 4e-3 if dtype == "bfloat16" else 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}], ids=str
 )
@@ -92,6 +93,7 @@ def test_sample_weights_do_not_scale_the_penalty(backend):
     assert_close(loss(y, model(x), np.zeros(32, "float32")), loss.penalty(), 1e-6)
 
 
+@pytest.mark.slow
 def test_saved_model_asks_for_its_variables(tmp_path):
     x, y = data()
     model = model_of()

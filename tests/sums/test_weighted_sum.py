@@ -311,6 +311,7 @@ class KerasSum(keras.losses.Loss):
         return first + 0.5 * keras.losses.Huber(0.3)(y_true, y_pred, sample_weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}], ids=str
 )
@@ -382,6 +383,7 @@ def test_config_round_trip():
     assert again(*data()) == loss(*data())
 
 
+@pytest.mark.slow
 def test_saved_model_keeps_loss_and_metrics(tmp_path):
     loss = fl.MeanSquaredError() + 0.5 * fl.Huber(0.3) + keras.losses.CosineSimilarity()
     model, x, y = model_and_data(loss, loss.metrics())
