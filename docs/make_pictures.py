@@ -14,11 +14,11 @@ from typing import Any
 import matplotlib
 
 import fastloss as fl
+from fastloss.registry import LOSSES
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from generate.groups import GROUPS  # noqa: E402
 from generate.source import snake  # noqa: E402
 
 # What is drawn side by side; the others as they are, from logits where they take them.
@@ -40,9 +40,7 @@ VARIANTS["SparseCategoricalFocalCrossentropy"] = VARIANTS["CategoricalFocalCross
 
 def losses() -> list[str]:
     """The losses that have a shape to draw: those of one label and one prediction."""
-    folders = [group for group in GROUPS if group.folder not in ("sums", "custom")]
-    names = (name for group in folders for name in group.names)
-    return [name for name in names if name[0].isupper() and name != "RowMetrics"]
+    return [loss.class_name for loss in LOSSES]
 
 
 def draw(name: str, folder: Path) -> Path:

@@ -1,9 +1,11 @@
-"""Which pages belong together."""
+"""Which pages belong together, and in which order."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
+from fastloss.registry import LOSSES
 from generate.source import public_items, snake
 
 
@@ -15,64 +17,45 @@ class Group(NamedTuple):
     names: tuple[str, ...]
 
 
-GROUPS = (
-    Group(
-        "regression",
-        "Regression",
-        (
-            *("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh", "Pinball"),
-            *("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "Poisson"),
-        ),
-    ),
-    Group(
-        "binary",
-        "Two classes, or many labels",
-        ("BinaryCrossentropy", "BinaryFocalCrossentropy", "Hinge", "SquaredHinge"),
-    ),
-    Group(
-        "classes",
-        "Many classes",
-        (
-            *("SparseCategoricalCrossentropy", "CategoricalCrossentropy"),
-            *("SparseCategoricalFocalCrossentropy", "CategoricalFocalCrossentropy"),
-            *("CategoricalGeneralizedCrossEntropy", "SparseCategoricalHinge", "CategoricalHinge"),
-            "RowMetrics",
-        ),
-    ),
-    Group(
-        "language",
-        "Language models",
-        ("layers.LinearCrossentropy", "linear_sparse_categorical_crossentropy"),
-    ),
-    Group("distributions", "Distributions", ("KLDivergence", "JensenShannonDivergence")),
-    Group("similarity", "Similarity", ("CosineSimilarity",)),
-    Group(
-        "segmentation",
-        "Masks, segmentation",
-        (
-            *("Dice", "GeneralizedDice", "LogCoshDice", "Tversky", "FocalTversky", "Jaccard"),
-            *("LovaszSoftmax", "LovaszHinge"),
-        ),
-    ),
-    Group(
-        "detection",
-        "Boxes, detection",
-        ("BoxIoU", "GeneralizedBoxIoU", "DistanceBoxIoU", "CompleteBoxIoU"),
-    ),
-    Group(
-        "sums",
-        "Sums, tasks, penalties",
-        ("WeightedSum", "MultiTask", "layers.TaskUncertainty", "Regularized"),
-    ),
-    Group("custom", "Losses of your own", ("fuse", "FusedFunction")),
-)
-TOOLS = ("tools", "Tools")
+# The families of the registry, whose losses need not be listed here.
+FAMILIES = {
+    "regression": "Regression",
+    "classification": "Binary and multi-label classification",
+    "categorical": "Multi-class classification",
+    "distribution": "Distributions and counts",
+    "segmentation": "Segmentation",
+    "detection": "Object detection",
+    "similarity": "Similarity",
+}
+# What is public without being a loss of the registry.
+LANGUAGE = ("layers.LinearCrossentropy", "linear_sparse_categorical_crossentropy")
+SUMS = ("WeightedSum", "MultiTask", "layers.TaskUncertainty", "Regularized")
+CUSTOM = ("fuse", "FusedFunction")
+BESIDE = {"categorical": ("RowMetrics",)}
 
 
-def groups() -> list[Group]:
-    """The groups, and one of what is in none: classes, and functions without a class."""
+@cache
+def groups() -> tuple[Group, ...]:
+    """The losses by family, what else computes a loss, and the rest as tools."""
+    by_family: dict[str, list[str]] = {family: [] for family in FAMILIES}
+    for loss in LOSSES:
+        by_family.setdefault(loss.family, []).append(loss.class_name)
+    found = [
+        Group(family, FAMILIES.get(family, family.capitalize()), (*names, *BESIDE.get(family, ())))
+        for family, names in by_family.items()
+    ]
+    found += [
+        Group("language", "Language models", LANGUAGE),
+        Group("sums", "Sums, tasks and penalties", SUMS),
+        Group("custom", "Losses of your own", CUSTOM),
+    ]
+    return (*found, Group("tools", "Tools", _tools(found)))
+
+
+def _tools(found: list[Group]) -> tuple[str, ...]:
+    """What is in no group: classes, and functions without a class."""
     items = public_items()
-    listed = {name for group in GROUPS for name in group.names}
+    listed = {name for group in found for name in group.names}
     functions = {snake(name) for name, item in items.items() if item.is_class}
     rest = (name for name in items if name not in listed and name not in functions)
-    return [*GROUPS, Group(*TOOLS, tuple(sorted(rest, key=str.lower)))]
+    return tuple(sorted(rest, key=str.lower))

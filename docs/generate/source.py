@@ -105,7 +105,7 @@ def _assigned(statement: ast.stmt) -> list[str]:
 
 
 def _exports(module: str) -> list[str]:
-    """`__all__`, with that of a module where it is unpacked."""
+    """`__all__`, or, where that is made at run time, what is imported for type checkers."""
     names: list[str] = []
     for statement in _statements(module):
         if "__all__" not in _assigned(statement):
@@ -115,7 +115,17 @@ def _exports(module: str) -> list[str]:
                 names.append(str(element.value))
             elif isinstance(element, ast.Starred):
                 names += _exports(f"{module}.{ast.unparse(element.value).rpartition('.')[0]}")
-    return names
+    return names or list(_imported_for_types(module))
+
+
+def _imported_for_types(module: str) -> Iterator[str]:
+    for statement in _statements(module):
+        if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
+            continue
+        for imports in (x for x in statement.body if isinstance(x, ast.ImportFrom)):
+            for imported in imports.names:
+                star = imported.name == "*"
+                yield from _exports(str(imports.module)) if star else (imported.name,)
 
 
 def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:

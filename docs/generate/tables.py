@@ -49,7 +49,7 @@ def when_to_use(name: str) -> list[str]:
 @cache
 def _guide() -> ModuleType:
     """The guide's tables alone: the package around them would import TensorFlow."""
-    path = ROOT / "fastloss" / "guide" / "tables.py"
+    path = ROOT / "fastloss" / "tools" / "guide" / "tables.py"
     spec = importlib.util.spec_from_file_location("generate.guide_tables", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
@@ -90,7 +90,7 @@ def _bounds() -> Iterator[tuple[list[str], str, str]]:
 @cache
 def _elementwise_bounds() -> dict[str, tuple[int, int]]:
     """`BOUNDS` of the test that enforces them."""
-    path = ROOT / "tests" / "test_accuracy.py"
+    path = ROOT / "tests" / "elementwise" / "test_accuracy.py"
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "BOUNDS":
             return dict(ast.literal_eval(statement.value or ast.Dict([], [])))
