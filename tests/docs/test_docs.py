@@ -254,8 +254,8 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     (results / "some.csv").write_text("\n".join([columns, *rows]))
     site.write_performance(tmp_path / "performance.md", results)
     text = (tmp_path / "performance.md").read_text()
-    assert "| `huber` | 2x3 | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
-    assert "Geometric mean of the times: 15.0." in text
+    assert "| `huber` | 2 x 3 | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
+    assert "15.0 times as fast as Keras in graph mode, 50% of the speed of the copy." in text
     errors = (
         f"{same}forward+gradient,keras_graph,,,out of memory",
         f"{same}forward+gradient,fastloss_graph,20,1000000,",
@@ -263,8 +263,20 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     (results / "some.csv").write_text("\n".join([f"{columns},error", *errors]))
     site.write_performance(tmp_path / "performance.md", results)
     text = (tmp_path / "performance.md").read_text()
-    assert "| `huber` | 2x3 | out of memory | 20 |  |  | - / 1 |" in text
+    assert "| `huber` | 2 x 3 | out of memory | 20 |  |  | - / 1 |" in text
     assert "## some" in text and "`abc`, 2026-01-02" in text
+
+
+def test_every_record_has_a_title(site: ModuleType) -> None:
+    from generate.performance import ABOUT
+
+    assert {x.stem for x in (ROOT / "bench" / "results").glob("*.csv")} == set(ABOUT)
+
+
+def test_the_table_of_the_readme_is_that_of_the_records(site: ModuleType) -> None:
+    from generate.headline import headline_table
+
+    assert headline_table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_names_on_pages_are_linked(site: ModuleType) -> None:

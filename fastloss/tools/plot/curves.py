@@ -39,7 +39,7 @@ def history(
     Args:
         history: What `model.fit` returns, its dictionary, or the path of a file that
             `keras.callbacks.CSVLogger` wrote.
-        names: Which quantities to draw, without "val_"; by default the loss and its terms, which
+        *names: Which quantities to draw, without "val_"; by default the loss and its terms, which
             are recorded with `metrics=loss.metrics()`.
         log: Whether the axis is logarithmic; None means if all values are above 0 and the largest
             is more than 20 times the smallest.

@@ -48,7 +48,7 @@ def shape(
 
     Args:
         loss: A Keras loss, a function `(y_true, y_pred)`, or a name that Keras knows.
-        more: Others, to compare.
+        *more: Others, to compare.
         against: "error", "margin", "probability", "angle" or "shift", if not the above.
         kind: What the losses compare, where it cannot be told by their names: "number", "binary",
             "one-hot", "sparse", "vector", "distribution", "box" or "mask". Losses of your own are
