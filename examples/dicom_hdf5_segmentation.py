@@ -92,7 +92,7 @@ def why_not_tensorflow_io(files: Files) -> str:
     try:
         import tensorflow_io as tfio
     except ImportError:
-        return "tensorflow-io is not installed (pip install 'fastloss[io]')"
+        return "tensorflow-io is not installed (pip install tensorflow-io)"
     try:
         # Its library is loaded when it is first used.
         tfio.image.decode_dicom_image(tf.io.read_file(files.slices[0]))

@@ -105,7 +105,7 @@ def _assigned(statement: ast.stmt) -> list[str]:
 
 
 def _exports(module: str) -> list[str]:
-    """`__all__`, or, where that is made at run time, what is imported for type checkers."""
+    """`__all__`, or, where that is made at run time, what the module imports of the package."""
     names: list[str] = []
     for statement in _statements(module):
         if "__all__" not in _assigned(statement):
@@ -115,17 +115,22 @@ def _exports(module: str) -> list[str]:
                 names.append(str(element.value))
             elif isinstance(element, ast.Starred):
                 names += _exports(f"{module}.{ast.unparse(element.value).rpartition('.')[0]}")
-    return names or list(_imported_for_types(module))
+    return names or list(_imported(module))
 
 
-def _imported_for_types(module: str) -> Iterator[str]:
-    for statement in _statements(module):
-        if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
-            continue
-        for imports in (x for x in statement.body if isinstance(x, ast.ImportFrom)):
-            for imported in imports.names:
+def _imported(module: str) -> Iterator[str]:
+    """The names imported for type checkers if there are such imports, else all."""
+    statements = _statements(module)
+    for_types = [x for x in statements if isinstance(x, ast.If) and _is_for_types(x)]
+    for statement in [x for block in for_types for x in block.body] or statements:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(PACKAGE):
+            for imported in statement.names:
                 star = imported.name == "*"
-                yield from _exports(str(imports.module)) if star else (imported.name,)
+                yield from _exports(str(statement.module)) if star else (imported.name,)
+
+
+def _is_for_types(condition: ast.If) -> bool:
+    return ast.unparse(condition.test) == "TYPE_CHECKING"
 
 
 def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
