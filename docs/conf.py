@@ -14,9 +14,14 @@ from generate import generate, linked  # noqa: E402
 project = "fastloss"
 author = "the authors of fastloss"
 extensions = ["myst_parser"]
-exclude_patterns = ["generate", "pictures"]
+exclude_patterns = ["generate", "pictures", "style"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_block"]
+# A block without a language is what a command prints.
+highlight_language = "text"
 html_theme = "furo"
+html_static_path = ["style"]
+html_css_files = ["fastloss.css"]
 html_title = "fastloss"
 html_copy_source = False
 html_show_copyright = False

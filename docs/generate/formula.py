@@ -14,6 +14,9 @@ _TOKEN = re.compile(
     r"|(?P<sign>\*\*|<=|>=|==|[-+*/^@|(),\[\]=<>]))"
 )
 _JUXTAPOSED = "<mo>&#x2062;</mo>"
+_SPACE = '<mspace width="0.2em"/>'
+_WORD = "<mtext>"
+_FUNCTION = '<mi mathvariant="normal">'
 
 
 class FormulaError(ValueError):
@@ -104,7 +107,7 @@ class _Parser:
         cases = []
         while (self.next.kind, self.next.text) == ("name", "if"):
             self.take()
-            cases.append((value.markup, f"<mtext>if </mtext>{self.relation().markup}"))
+            cases.append((value.markup, f"<mtext>if&#xa0;</mtext>{self.relation().markup}"))
             self.expect("name", "else")
             value = self.sum()
         if not cases:
@@ -132,9 +135,9 @@ class _Parser:
             elif self.takes("*"):
                 left = Node(f"{left.markup}<mo>⋅</mo>{self.factor().markup}")
             elif self.takes("@"):
-                left = Node(f"{left.markup}<mspace width='0.2em'/>{self.factor().markup}")
+                left = Node(f"{left.markup}{_SPACE}{self.factor().markup}")
             elif self.begins_factor():
-                left = Node(f"{left.markup}{_JUXTAPOSED}{self.factor().markup}")
+                left = Node(_product(left.markup, self.factor().markup))
             else:
                 return left
 
@@ -196,8 +199,16 @@ class _Parser:
             return Node(_fenced("|", inside, "|"))
         if name == "sum":
             return Node(f'<mo largeop="true">∑</mo>{_fenced("(", inside, ")")}')
-        function = f'<mi mathvariant="normal">{_shown(name)}</mi>'
+        function = f"{_FUNCTION}{_shown(name)}</mi>"
         return Node(f"{function}<mo>&#x2061;</mo>{_fenced('(', inside, ')')}")
+
+
+def _product(left: str, right: str) -> str:
+    """Two factors side by side, with a space where a word would run into the other factor."""
+    word_before = re.search(r"</mtext>(</\w+>)*$|</msub>$", left)
+    word_after = re.match(rf"(<\w+>)*({_WORD}|{_FUNCTION})", right)
+    gap = _SPACE if word_before or word_after else ""
+    return f"{left}{_JUXTAPOSED}{gap}{right}"
 
 
 def _row(markup: str) -> str:

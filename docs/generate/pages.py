@@ -46,6 +46,11 @@ def _toctree(entries: list[str]) -> str:
     return f"```{{toctree}}\n:hidden:\n\n{lines}\n```\n"
 
 
+def _breakable(name: str) -> str:
+    """The name with invisible places to break a line, between its words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[._])", "\u200b", name)
+
+
 def _overview(group: Group, folder: str = "") -> str:
     items = public_items()
     rows = [
@@ -56,7 +61,7 @@ def _overview(group: Group, folder: str = "") -> str:
 
 
 def _group_page(group: Group) -> str:
-    pages = _toctree([snake(name) for name in group.names])
+    pages = _toctree([f"{_breakable(name)} <{snake(name)}>" for name in group.names])
     return f"# {group.title}\n\n{_overview(group)}\n{pages}"
 
 
@@ -81,7 +86,7 @@ class _Page:
 
     def text(self) -> str:
         item, said = self.item, self.item.docstring
-        parts = [f"# {item.name}", self.names(), self.prose(said.summary)]
+        parts = ["{.public-name}", f"# {item.name}", self.names(), self.prose(said.summary)]
         formula = said.of("Formula")
         if formula:
             terms = [self.mathematical(x) for x in said.terms]
@@ -121,7 +126,7 @@ class _Page:
             return self.labelled(label, text)
         rest = text[match.end() :].lstrip(",;. ")
         before = "" if label == "Formula" else f"{label.removeprefix('Formula ').capitalize()}:\n\n"
-        shown = f"<div>{mathml(match[1], display=True)}</div>"
+        shown = f'<div class="formula">{mathml(match[1], display=True)}</div>'
         return f"{before}{shown}\n\n{self.mathematical(rest[:1].upper() + rest[1:])}"
 
     def labelled(self, label: str, text: str) -> str:
@@ -171,7 +176,7 @@ class _Page:
         if item.is_class and not said.section("Args"):
             # Made by the package, not by its users.
             entries = said.section("Attributes")
-            return ["## Attributes", self.entries("Attributes", entries, None)] if entries else []
+            return ["## Attributes", self.entries("Attributes", entries)] if entries else []
         parts = [title, f"```python\n{prefix}{item.call}\n```"]
         if item is not self.item:
             parts.append(self.prose(said.summary))
@@ -181,25 +186,16 @@ class _Page:
             parts += [self.prose(note) for note in said.notes]
         for section in ("Args", "Call arguments", "Attributes"):
             if entries := said.section(section):
-                defaults = item.parameters if section == "Args" else None
-                parts.append(self.entries(section, entries, defaults))
+                parts.append(self.entries(section, entries))
         if said.returns:
             parts.append(f"**Returns** {self.prose(said.returns)}")
         for name, text in said.section("Raises"):
             parts.append(f"**Raises** `{name}`: {self.prose(text)}")
         return parts
 
-    def entries(
-        self, section: str, entries: list[Entry], defaults: dict[str, str | None] | None
-    ) -> str:
+    def entries(self, section: str, entries: list[Entry]) -> str:
         word = "attribute" if section == "Attributes" else "argument"
-        if defaults is None:
-            return table((word, "meaning"), ((f"`{x}`", self.prose(text)) for x, text in entries))
-        rows = []
-        for name, text in entries:
-            default = defaults.get(name)
-            rows.append((f"`{name}`", f"`{default}`" if default else "", self.prose(text)))
-        return table((word, "default", "meaning"), rows)
+        return table((word, "meaning"), ((f"`{x}`", self.prose(text)) for x, text in entries))
 
     def numbers(self) -> list[str]:
         """How exact it is, and where Keras computes something else."""

@@ -16,7 +16,6 @@ CONTENDERS = {
     "keras_xla": "Keras XLA",
     "torch_eager": "PyTorch eager",
     "torch_compile": "PyTorch compiled",
-    "reference_graph": "reference graph",
     "fastloss_eager": "fastloss eager",
     "fastloss_graph": "fastloss graph",
     "fastloss_xla": "fastloss XLA",
@@ -67,7 +66,8 @@ measure the same on your machine.
 - **MB**: the extra memory at the peak, of Keras and of fastloss, both in graph mode. The blocks of
   TensorFlow's memory pool are counted, which may be larger than what was asked for.
 - **XLA**: compiled with `jit_compile=True`. fastloss then uses its reference implementation in
-  TensorFlow ops, so that both columns are about the same.
+  TensorFlow ops, so that both columns are about the same. The CSV files have the times of that
+  implementation in graph mode too.
 
 Part of what Keras spends is fresh memory for each intermediate result; fastloss allocates one
 gradient, and reuses it. Machines differ: on two threads of an AMD EPYC (Zen 3, AVX2), an earlier
@@ -103,7 +103,8 @@ def _record(file: Path, cases: dict[Case, Rows]) -> str:
         by_section[case.dtype, case.mode, _is_small(rows)][case] = rows
     for (dtype, mode, is_small), members in by_section.items():
         details = [dtype, *([mode] if mode != "forward+gradient" else [])]
-        details += ["small batches"] if is_small else []
+        shapes = {case.shape for case in members}
+        details += [records.shape(*shapes)] if len(shapes) == 1 else ["small"] if is_small else []
         parts += [f"### {', '.join(details)}\n", _section(members)]
     return "\n".join(parts)
 
@@ -134,20 +135,20 @@ def _origin(file: Path, rows: list[Row]) -> str:
 
 
 def _section(cases: dict[Case, Rows]) -> str:
-    present = dict.fromkeys(x for rows in cases.values() for x in rows if x != ROOF)
-    shown = sorted(present, key=lambda x: list(CONTENDERS).index(x) if x in CONTENDERS else 99)
+    shown = [x for x in CONTENDERS if any(x in rows for rows in cases.values())]
+    shapes = {case.shape for case in cases}
     lines = [
         [
             records.name(case),
-            records.shape(case.shape),
+            *([records.shape(case.shape)] if len(shapes) > 1 else []),
             *(_time(rows, contender) for contender in (*shown, ROOF)),
             _rounded(records.speedup(rows, THEIRS, OURS)),
             f"{_megabytes(rows, THEIRS)} / {_megabytes(rows, OURS)}",
         ]
         for case, rows in cases.items()
     ]
-    titles = [CONTENDERS.get(contender, contender.replace("_", " ")) for contender in shown]
-    text = table(("loss", "shape", *titles, "roof", "times", "MB"), lines)
+    header = ["loss", *(["shape"] if len(shapes) > 1 else []), *map(CONTENDERS.__getitem__, shown)]
+    text = table([*header, "roof", "times", "MB"], lines, numbers=len(shown) + 3)
     means = _means(list(cases.values()))
     return f"{text}\n{means}\n" if means else text
 

@@ -16,10 +16,11 @@ DOCS = ROOT / "docs"
 _CELLS = re.compile(r"(?<!\\)\|")
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; a bar in a cell is escaped."""
+def table(header: Iterable[str], rows: Iterable[Iterable[str]], numbers: int = 0) -> str:
+    """A Markdown table with its last `numbers` columns aligned right; bars in cells are escaped."""
     header = list(header)
-    cells = [header, ["---"] * len(header), *([escaped(x) for x in row] for row in rows)]
+    rules = ["---"] * (len(header) - numbers) + ["---:"] * numbers
+    cells = [header, rules, *([escaped(x) for x in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
 
 
@@ -33,16 +34,16 @@ def when_to_use(name: str) -> list[str]:
     guide = _guide()
     found = []
     for task in guide.TASKS:
-        of = f"{task.name} ({task.labels})"
+        of = f'"{task.name}" ({task.labels})'
         if name in task.losses:
-            place = "first choice for" if name == task.losses[0] else "also recommended for"
-            found.append(f"{place} {of}")
+            rank = "first choice" if name == task.losses[0] else "also recommended"
+            found.append(f"{rank} for the task {of}")
         found += [
-            f"{of}, instead of `{task.losses[0]}`, if {other.when}"
+            f"for the task {of} if {other.when}; `{task.losses[0]}` otherwise"
             for other in task.alternatives
             if other.name == name
         ]
-    found += [f"{x.name}: {x.why}" for x in guide.TRAITS if name in x.losses]
+    found += [f"for {x.name}: {x.why}" for x in guide.TRAITS if name in x.losses]
     return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
