@@ -27,9 +27,15 @@ html_copy_source = False
 html_show_copyright = False
 
 
+# Their tables need the whole width.
+WIDE = ("differences", "guide", "migration", "performance")
+
+
 def _read(app: Any, docname: str, source: list[str]) -> None:
     if not docname.startswith("api/"):
         source[0] = linked(source[0])
+    if docname in WIDE:
+        source[0] = f"---\nhide-toc: true\n---\n{source[0]}"
 
 
 def setup(app: Any) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from generate import records
-from generate.records import Case, Rows, number
+from generate.records import Case, Rows
 from generate.source import ROOT
 from generate.tables import table
 
@@ -82,7 +82,7 @@ def headline_table() -> str:
     lines = []
     for headline in HEADLINES:
         rows = rows_of(headline)
-        memory = " / ".join(number(records.megabytes(rows, x)) for x in (_GRAPH, _OURS))
+        memory = " / ".join(records.megabytes(rows, x) for x in (_GRAPH, _OURS))
         of = f"[{headline.size}](bench/results/{headline.record}.csv)"
         lines.append((headline.title, times(rows, _GRAPH), times(rows, _XLA), memory, of))
     header = ("loss", "Keras graph", "Keras XLA", "MB, Keras / fastloss", "measured on")

@@ -143,7 +143,7 @@ def _section(cases: dict[Case, Rows]) -> str:
             *([records.shape(case.shape)] if len(shapes) > 1 else []),
             *(_time(rows, contender) for contender in (*shown, ROOF)),
             _rounded(records.speedup(rows, THEIRS, OURS)),
-            f"{_megabytes(rows, THEIRS)} / {_megabytes(rows, OURS)}",
+            f"{records.megabytes(rows, THEIRS)} / {records.megabytes(rows, OURS)}",
         ]
         for case, rows in cases.items()
     ]
@@ -174,7 +174,3 @@ def _time(rows: Rows, contender: str) -> str:
 
 def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
-
-
-def _megabytes(rows: Rows, contender: str) -> str:
-    return number(records.megabytes(rows, contender))

@@ -39,10 +39,13 @@ def milliseconds(rows: Rows, contender: str) -> float | None:
     return float(text) if text else None
 
 
-def megabytes(rows: Rows, contender: str) -> float | None:
-    """The extra memory at the peak, if it was measured."""
+def megabytes(rows: Rows, contender: str) -> str:
+    """The extra memory at the peak, rounded; a dash if it was not measured."""
     text = rows.get(contender, {}).get("peak_extra_bytes")
-    return float(text) / 1e6 if text else None
+    if not text:
+        return "-"
+    value = float(text) / 1e6
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def speedup(rows: Rows, theirs: str, ours: str) -> float | None:
@@ -57,10 +60,8 @@ def mean_speedup(cases: Iterable[Rows], theirs: str, ours: str) -> float | None:
     return geometric_mean(known) if known else None
 
 
-def number(value: float | None) -> str:
-    """Three digits, or what is before the point if that is longer; a dash if there is none."""
-    if value is None:
-        return "-"
+def number(value: float) -> str:
+    """Three digits, or what is before the point if that is longer."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -204,6 +204,7 @@ def test_formulas_are_well_formed(site: ModuleType, tmp_path: Path) -> None:
             "<msup><mrow><msub><mrow><mi>p</mi></mrow><mrow><mi>t</mi></mrow></msub></mrow>",
         ),
         ("|a| b |c|", '<mo fence="true">|</mo></mrow><mo>&#x2062;</mo><mi>b</mi>'),
+        ("z_loss y", '<mtext>z_loss</mtext><mo>&#x2062;</mo><mspace width="0.2em"/><mi>y</mi>'),
         ("x if x > 0 else 0", "<mtext>else</mtext>"),
         ("dU / U", "<mrow><mi>d</mi><mi>U</mi></mrow>"),
         ("a <= b", "<mo>≤</mo>"),
