@@ -255,7 +255,7 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     (results / "some.csv").write_text("\n".join([columns, *rows]))
     site.write_performance(tmp_path / "performance.md", results)
     text = (tmp_path / "performance.md").read_text()
-    assert "| `huber` | 2 x 3 | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
+    assert "| `huber` | 300 | 20 | 10 | 15.0 | 2 / 1 |" in text
     assert "15.0 times as fast as Keras in graph mode, 50% of the speed of the copy." in text
     errors = (
         f"{same}forward+gradient,keras_graph,,,out of memory",
@@ -264,8 +264,8 @@ def test_the_page_of_measurements_has_those_of_the_record(site: ModuleType, tmp_
     (results / "some.csv").write_text("\n".join([f"{columns},error", *errors]))
     site.write_performance(tmp_path / "performance.md", results)
     text = (tmp_path / "performance.md").read_text()
-    assert "| `huber` | 2 x 3 | out of memory | 20 |  |  | - / 1 |" in text
-    assert "## some" in text and "`abc`, 2026-01-02" in text
+    assert "| `huber` | out of memory | 20 |  |  | - / 1 |" in text
+    assert "## some" in text and "### float32, 2 x 3" in text and "`abc`, 2026-01-02" in text
 
 
 def test_every_record_has_a_title(site: ModuleType) -> None:
