@@ -1,6 +1,6 @@
-"""Makes the pages that come from the source: losses, tools and measurements. Imports nothing of it.
+"""Makes the pages of losses, tools and measurements, from source, registry and records.
 
-`generate(docs)` writes them beside the others; git ignores them.
+TensorFlow is not imported. `generate(docs)` writes them next to the other pages; git ignores them.
 """
 
 from __future__ import annotations

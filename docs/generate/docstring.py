@@ -1,4 +1,4 @@
-"""Docstrings taken apart: paragraphs, and what is said of arguments, results and errors."""
+"""The parts of a docstring: paragraphs, arguments, results and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Docstring:
         summary: The first paragraph.
         labelled: Paragraphs that begin with a label: "Formula", "Gradient of one value",
             "Reference".
-        terms: Paragraphs between the formula and the gradient, which say what its names stand for.
+        terms: Paragraphs between the formula and the gradient, which explain its names.
         notes: The other paragraphs, as Markdown.
         entries: The entries of "Args", "Call arguments", "Attributes" and "Raises".
         returns: What is returned.
@@ -73,7 +73,7 @@ def parse(text: str) -> Docstring:
 
 
 def _blocks(text: str) -> list[str]:
-    """Paragraphs; a section, an indented example or fenced code in one piece."""
+    """Paragraphs; a section, an indented example or fenced code as one block."""
     blocks: list[str] = []
     for paragraph in re.split(r"\n\s*\n", text):
         goes_on = blocks and (

@@ -31,7 +31,7 @@ FAMILIES = {
 LANGUAGE = ("layers.LinearCrossentropy", "linear_sparse_categorical_crossentropy")
 SUMS = ("WeightedSum", "MultiTask", "layers.TaskUncertainty", "Regularized")
 CUSTOM = ("fuse", "FusedFunction")
-BESIDE = {"categorical": ("RowMetrics",)}
+RESULTS = {"categorical": ("RowMetrics",)}
 
 
 @cache
@@ -40,10 +40,10 @@ def groups() -> tuple[Group, ...]:
     by_family: dict[str, list[str]] = {family: [] for family in FAMILIES}
     for loss in LOSSES:
         by_family.setdefault(loss.family, []).append(loss.class_name)
-    found = [
-        Group(family, FAMILIES.get(family, family.capitalize()), (*names, *BESIDE.get(family, ())))
-        for family, names in by_family.items()
-    ]
+    found = []
+    for family, names in by_family.items():
+        title = FAMILIES.get(family, family.capitalize())
+        found.append(Group(family, title, (*names, *RESULTS.get(family, ()))))
     found += [
         Group("language", "Language models", LANGUAGE),
         Group("sums", "Sums, tasks and penalties", SUMS),

@@ -37,8 +37,8 @@ def write_pages(folder: Path) -> list[Path]:
 def page_of(name: str) -> str:
     """The page of a class with its function, or of a function without a class."""
     items = public_items()
-    places = {name: group.folder for group in groups() for name in group.names}
-    return _Page(items[name], items.get(snake(name)), places, places[name]).text()
+    folders = {name: group.folder for group in groups() for name in group.names}
+    return _Page(items[name], items.get(snake(name)), folders, folders[name]).text()
 
 
 def _toctree(entries: list[str]) -> str:
@@ -47,7 +47,7 @@ def _toctree(entries: list[str]) -> str:
 
 
 def _breakable(name: str) -> str:
-    """The name with invisible places to break a line, between its words."""
+    """The name with zero-width spaces between its words, where a line may break."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[._])", "\u200b", name)
 
 
@@ -77,11 +77,11 @@ class _Page:
     """The page of one class with its function, or of one function."""
 
     def __init__(
-        self, item: Item, function: Item | None, places: dict[str, str], folder: str
+        self, item: Item, function: Item | None, folders: dict[str, str], folder: str
     ) -> None:
         self.item = item
         self.function = function if item.is_class else None
-        self.places = places
+        self.folders = folders
         self.folder = folder
 
     def text(self) -> str:
@@ -120,7 +120,7 @@ class _Page:
         return " · ".join(f"`fl.{name}`" for name in names)
 
     def formula(self, label: str, text: str) -> str:
-        """The formula on a line of its own, then what its names stand for."""
+        """The formula on a line of its own, then the explanation of its names."""
         match = re.match(r"`([^`]+)`", text)
         if match is None:
             return self.labelled(label, text)
@@ -141,7 +141,7 @@ class _Page:
         parameters = set(self.item.parameters)
 
         def shown(match: re.Match[str]) -> str:
-            if match[1] in parameters or match[1] in self.places:
+            if match[1] in parameters or match[1] in self.folders:
                 return match[0]
             try:
                 return mathml(match[1])
@@ -162,9 +162,9 @@ class _Page:
 
         def linked(match: re.Match[str]) -> str:
             name = match[1].removeprefix("fl.").removeprefix("fastloss.")
-            if name == self.item.name or name not in self.places:
+            if name == self.item.name or name not in self.folders:
                 return match[0]
-            return f"[{match[0]}](../{self.places[name]}/{snake(name)}.md)"
+            return f"[{match[0]}](../{self.folders[name]}/{snake(name)}.md)"
 
         text = re.sub(r"`([\w.]+)`", linked, text)
         return re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
