@@ -2,6 +2,7 @@
 #include "cpu/kernels/row_tile.h"
 
 #include "cpu/kernels/tile.h"
+#include "cpu/kernels/vector.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -410,21 +411,19 @@ struct Square {
       *reinterpret_cast<Unaligned*>(to + i * to_stride) = x;
     };
     if constexpr (kSide == 4) {
-      typedef int Index __attribute__((vector_size(16)));
       const Vector a = load(0), b = load(1), c = load(2), d = load(3);
-      const Vector ab_low = __builtin_shuffle(a, b, Index{0, 4, 1, 5});
-      const Vector ab_high = __builtin_shuffle(a, b, Index{2, 6, 3, 7});
-      const Vector cd_low = __builtin_shuffle(c, d, Index{0, 4, 1, 5});
-      const Vector cd_high = __builtin_shuffle(c, d, Index{2, 6, 3, 7});
-      store(0, __builtin_shuffle(ab_low, cd_low, Index{0, 1, 4, 5}));
-      store(1, __builtin_shuffle(ab_low, cd_low, Index{2, 3, 6, 7}));
-      store(2, __builtin_shuffle(ab_high, cd_high, Index{0, 1, 4, 5}));
-      store(3, __builtin_shuffle(ab_high, cd_high, Index{2, 3, 6, 7}));
+      const Vector ab_low = FASTLOSS_SHUFFLE(a, b, 0, 4, 1, 5);
+      const Vector ab_high = FASTLOSS_SHUFFLE(a, b, 2, 6, 3, 7);
+      const Vector cd_low = FASTLOSS_SHUFFLE(c, d, 0, 4, 1, 5);
+      const Vector cd_high = FASTLOSS_SHUFFLE(c, d, 2, 6, 3, 7);
+      store(0, FASTLOSS_SHUFFLE(ab_low, cd_low, 0, 1, 4, 5));
+      store(1, FASTLOSS_SHUFFLE(ab_low, cd_low, 2, 3, 6, 7));
+      store(2, FASTLOSS_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5));
+      store(3, FASTLOSS_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7));
     } else {
-      typedef long long Index __attribute__((vector_size(16)));
       const Vector a = load(0), b = load(1);
-      store(0, __builtin_shuffle(a, b, Index{0, 2}));
-      store(1, __builtin_shuffle(a, b, Index{1, 3}));
+      store(0, FASTLOSS_SHUFFLE(a, b, 0, 2));
+      store(1, FASTLOSS_SHUFFLE(a, b, 1, 3));
     }
   }
 };

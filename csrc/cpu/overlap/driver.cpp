@@ -8,10 +8,12 @@
 
 #include "api/error.h"
 #include "api/overlap_call.h"
+#include "cpu/kernels/isa.h"
 #include "cpu/kernels/overlap_tile.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/overlap/packed_labels.h"
 #include "cpu/rowwise/interleave.h"
+#include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/labels.h"
 #include "cpu/runtime/pieces.h"
 #include "cpu/runtime/scratch.h"
@@ -442,7 +444,7 @@ class Walk {
     std::fill(at->skipped + at->count, at->skipped + kW, true);
     at->labels = call_.sparse ? nullptr : b.label;
     if (call_.sparse) {
-      prefetch<1>(label_.data + (at->first + kAhead) * label_.size, kW * label_.size);
+      prefetch<1>(label_.data, (at->first + kAhead) * label_.size, kW * label_.size);
       read_labels(label_.dtype, label_.data, at->first, at->count, at->label);
       for (int64_t k = 0; k < at->count; ++k) {
         const bool ignored = call_.has_ignore_class && at->label[k] == call_.ignore_class;
@@ -747,7 +749,7 @@ class Walk {
   const Abreast<T> abreast_;
   const Matrix label_, prediction_;
   KeptLabels<T> kept_labels_;
-  Pattern<T> weight_;
+  BroadcastWeights<T> weight_;
   std::vector<double> class_weight_;
   std::vector<FusedTerm<T>> fused_terms_;
   std::vector<OverlapSums> sums_;  // (images, classes)
@@ -781,9 +783,4 @@ int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call, entry).backward(static_cast<const double*>(upstream), gradient);
   return Walk<float>(*call, entry).backward(static_cast<const float*>(upstream), gradient);
-}
-
-const char* fastloss_overlap_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kLosses);
-  return names.c_str();
 }

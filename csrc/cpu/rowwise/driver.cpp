@@ -10,9 +10,11 @@
 #include "api/error.h"
 #include "api/fastloss.h"
 #include "api/rowwise_call.h"
+#include "cpu/kernels/isa.h"
 #include "cpu/kernels/row_tile.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/rowwise/interleave.h"
+#include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/labels.h"
 #include "cpu/runtime/pieces.h"
 #include "cpu/runtime/scratch.h"
@@ -881,7 +883,7 @@ class Walk {
   const Abreast<T> abreast_;
   const Side<T> prediction_, label_;
   const T* const class_weight_;
-  Pattern<T> weight_;
+  BroadcastWeights<T> weight_;
   const T* upstream_ = nullptr;
   std::vector<uint8_t> ignored_;
   char* gradient_ = nullptr;
@@ -913,14 +915,4 @@ int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
   return Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
-}
-
-int fastloss_rowwise_sparse(const char* loss) {
-  const fastloss::RowwiseLossEntry* entry = fastloss::find_loss(fastloss::kRowwiseLosses, loss);
-  return entry && entry->sparse;
-}
-
-const char* fastloss_rowwise_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kRowwiseLosses);
-  return names.c_str();
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cpu/kernels/isa.h"
 #include "cpu/kernels/row_tile.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/runtime/pieces.h"
