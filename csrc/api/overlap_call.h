@@ -8,17 +8,33 @@
 
 namespace fastloss {
 
+// One of the two is null. `together` sees all classes of a group and fills in their factors.
 struct OverlapLoss : LossEntry {
-  bool together;  // of all classes of a group
+  GroupLoss (*alone)(const double* parameters, OverlapSums sums);
+  GroupLoss (*together)(const double* parameters, const OverlapSums* sums,
+                        const double* class_weight, int64_t classes, double* class_factors);
 };
 
-#define FASTLOSS_GROUPS_alone false
-#define FASTLOSS_GROUPS_together true
-#define FASTLOSS_ENTRY(NAME, CLASSES, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_GROUPS_##CLASSES},
+template <class Functor>
+GroupLoss overlap_loss_alone(const double* parameters, OverlapSums sums) {
+  return Functor(parameters)(sums);
+}
+
+template <class Functor>
+GroupLoss overlap_loss_together(const double* parameters, const OverlapSums* sums,
+                                const double* class_weight, int64_t classes,
+                                double* class_factors) {
+  return Functor(parameters)(sums, class_weight, classes, class_factors);
+}
+
+#define FASTLOSS_CLASSES_alone(NAME) overlap_loss_alone<NAME>, nullptr
+#define FASTLOSS_CLASSES_together(NAME) nullptr, overlap_loss_together<NAME>
+#define FASTLOSS_ENTRY(NAME, CLASSES, ...) \
+  {{#NAME, #__VA_ARGS__}, FASTLOSS_CLASSES_##CLASSES(NAME)},
 constexpr OverlapLoss kOverlapLosses[] = {FASTLOSS_OVERLAP_LOSSES(FASTLOSS_ENTRY)};
 #undef FASTLOSS_ENTRY
-#undef FASTLOSS_GROUPS_alone
-#undef FASTLOSS_GROUPS_together
+#undef FASTLOSS_CLASSES_alone
+#undef FASTLOSS_CLASSES_together
 static_assert(parameters_fit(kOverlapLosses), "kMaxParameters is too small");
 
 // Whether the classes of a position are looked at together.

@@ -21,28 +21,6 @@
 namespace fastloss {
 namespace {
 
-struct Loss : LossEntry {
-  GroupLoss (*alone)(const double* parameters, OverlapSums sums);
-  double (*together)(const double* parameters, const OverlapSums* sums, const double* class_weight,
-                     int64_t classes, GroupLoss* points);
-};
-
-template <class Functor>
-GroupLoss group_alone(const double* parameters, OverlapSums sums) {
-  return Functor(parameters)(sums);
-}
-
-template <class Functor>
-double classes_together(const double* parameters, const OverlapSums* sums,
-                        const double* class_weight, int64_t classes, GroupLoss* points) {
-  return Functor(parameters)(sums, class_weight, classes, points);
-}
-
-#define FASTLOSS_GROUPS_alone(NAME) group_alone<NAME>, nullptr
-#define FASTLOSS_GROUPS_together(NAME) nullptr, classes_together<NAME>
-#define FASTLOSS_ENTRY(NAME, CLASSES, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_GROUPS_##CLASSES(NAME)},
-constexpr Loss kLosses[] = {FASTLOSS_OVERLAP_LOSSES(FASTLOSS_ENTRY)};
-
 // Elements that are walked together where they lie in memory order; fewer if intermediate results
 // are to fit into the first cache with them.
 constexpr int64_t kBlock = 1024, kFullBlock = 512;
@@ -94,7 +72,7 @@ double sum_of_lanes(const Lane& lane) {
 template <class T>
 class Walk {
  public:
-  Walk(const fastloss_overlap& call, const Loss& loss)
+  Walk(const fastloss_overlap& call, const OverlapLoss& loss)
       : call_(call),
         loss_(loss),
         ops_(isa().ops<T>()),
@@ -619,16 +597,21 @@ class Walk {
       GroupLoss* const points = points_.data() + image * columns;
       double* const value = values_.data() + image * groups_per_image();
       if (loss_.together) {
-        *value = loss_.together(call_.parameters, sums + first,
-                                class_weight_.empty() ? nullptr : class_weight_.data() + first,
-                                columns - first, points + first);
+        std::vector<double> factors(columns);
+        const GroupLoss all =
+            loss_.together(call_.parameters, sums + first,
+                           class_weight_.empty() ? nullptr : class_weight_.data() + first,
+                           columns - first, factors.data() + first);
+        *value = all.value;
+        for (int64_t c = first; c < columns; ++c)
+          points[c] = {all.value, factors[c] * all.d_intersection, factors[c] * all.d_prediction};
       } else if (call_.per_class) {
         for (int64_t c = first; c < columns; ++c) {
           points[c] = loss_.alone(call_.parameters, sums[c]);
           const double weight = class_weight_.empty() ? 1.0 : class_weight_[c];
           points[c].value *= weight;
-          points[c].intersection *= weight;
-          points[c].prediction *= weight;
+          points[c].d_intersection *= weight;
+          points[c].d_prediction *= weight;
           value[c - first] = points[c].value;
         }
       } else {
@@ -703,8 +686,8 @@ class Walk {
       const int64_t group = image * groups_per_image() + (call_.per_class ? c - first : 0);
       double scale = factor * group_weight(group);
       if (upstream && each) scale *= double(upstream[group]);
-      points_[place].intersection *= scale;
-      points_[place].prediction *= scale;
+      points_[place].d_intersection *= scale;
+      points_[place].d_prediction *= scale;
     }
     for (FusedTerm<T>& fused_term : fused_terms_)
       fused_term.scale = T(fused_term.term->factor * fused_term_factor() * outside);
@@ -716,8 +699,8 @@ class Walk {
         for (int64_t i = 0; i < layout_.period; ++i) {
           const int64_t column = layout_.abreast ? i / kW : i % layout_.columns;
           const GroupLoss& point = points[columns == 1 ? 0 : class_of(segment, column)];
-          b.by_intersection[i] = T(point.intersection);
-          b.by_prediction[i] = T(point.prediction);
+          b.by_intersection[i] = T(point.d_intersection);
+          b.by_prediction[i] = T(point.d_prediction);
         }
         if (layout_.abreast)
           differentiate_abreast(segment, row, rows, b, stream);
@@ -740,7 +723,7 @@ class Walk {
   }
 
   const fastloss_overlap& call_;
-  const Loss& loss_;
+  const OverlapLoss& loss_;
   const TileOps<T>& ops_;
   const RowOps<T>& row_ops_;
   const OverlapOps<T>& overlap_ops_;
@@ -768,7 +751,7 @@ int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* ter
                              void* gradient) {
   using namespace fastloss;
   if (check_overlap_forward(*call, gradient)) return -1;
-  const Loss& entry = *find_loss(kLosses, call->loss);
+  const OverlapLoss& entry = *find_loss(kOverlapLosses, call->loss);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call, entry)
         .forward(static_cast<double*>(loss), static_cast<double*>(term_values), gradient);
@@ -779,7 +762,7 @@ int fastloss_overlap_forward(const fastloss_overlap* call, void* loss, void* ter
 int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream, void* gradient) {
   using namespace fastloss;
   if (check_overlap_backward(*call)) return -1;
-  const Loss& entry = *find_loss(kLosses, call->loss);
+  const OverlapLoss& entry = *find_loss(kOverlapLosses, call->loss);
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call, entry).backward(static_cast<const double*>(upstream), gradient);
   return Walk<float>(*call, entry).backward(static_cast<const float*>(upstream), gradient);

@@ -46,18 +46,18 @@ __device__ __forceinline__ GroupLoss evaluate_alone(const BoxedOverlap& loss, Ov
   return {0, 0, 0};
 }
 
-__device__ __forceinline__ double evaluate_together(const BoxedOverlap& loss,
-                                                    const OverlapSums* sums,
-                                                    const double* class_weight, int64_t classes,
-                                                    GroupLoss* points) {
+__device__ __forceinline__ GroupLoss evaluate_together(const BoxedOverlap& loss,
+                                                       const OverlapSums* sums,
+                                                       const double* class_weight, int64_t classes,
+                                                       double* class_factors) {
 #define FASTLOSS_CALL_alone(NAME) break;
 #define FASTLOSS_CALL_together(NAME) \
-  return (*reinterpret_cast<const NAME*>(loss.functor))(sums, class_weight, classes, points);
+  return (*reinterpret_cast<const NAME*>(loss.functor))(sums, class_weight, classes, class_factors);
   switch (loss.loss) { FASTLOSS_OVERLAP_LOSSES(FASTLOSS_CALL) }
 #undef FASTLOSS_CALL_alone
 #undef FASTLOSS_CALL_together
 #undef FASTLOSS_CALL
-  return 0;
+  return {0, 0, 0};
 }
 
 // The loss of one group; fills in its points.
@@ -68,15 +68,20 @@ __device__ __forceinline__ double evaluate_group(const OverlapGroups<T>& groups,
   const OverlapSums* const sums = groups.sums + image * classes;
   GroupLoss* const points = groups.points + image * classes;
   const double* const class_weight = groups.class_weight ? groups.class_weight_double : nullptr;
-  if (groups.together)
-    return evaluate_together(groups.loss, sums + first,
-                             class_weight ? class_weight + first : nullptr, classes - first,
-                             points + first);
+  if (groups.together) {
+    double* const factors = groups.class_factors + image * classes;
+    const GroupLoss loss =
+        evaluate_together(groups.loss, sums + first, class_weight ? class_weight + first : nullptr,
+                          classes - first, factors + first);
+    for (int64_t c = first; c < classes; ++c)
+      points[c] = {loss.value, factors[c] * loss.d_intersection, factors[c] * loss.d_prediction};
+    return loss.value;
+  }
   if (groups.per_class) {
     const int64_t c = group - image * groups.groups_of_image + first;
     GroupLoss point = evaluate_alone(groups.loss, sums[c]);
     const double weight = class_weight ? class_weight[c] : 1.0;
-    point = {point.value * weight, point.intersection * weight, point.prediction * weight};
+    point = {point.value * weight, point.d_intersection * weight, point.d_prediction * weight};
     points[c] = point;
     return point.value;
   }

@@ -42,6 +42,7 @@ struct OverlapGroups {
   const double* partials;  // (images, classes, 3, pieces)
   OverlapSums* sums;       // (images, classes)
   GroupLoss* points;       // likewise
+  double* class_factors;   // likewise, of a loss of all classes together
   const T* class_weight;   // or null
   double* class_weight_double;
   Cycle<T> weight;     // of groups, or without data
