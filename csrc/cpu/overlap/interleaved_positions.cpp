@@ -11,6 +11,7 @@ InterleavedReader<T>::InterleavedReader(const OverlapPlan<T>& plan)
 template <class T>
 void InterleavedReader<T>::clear_skipped(const InterleavedPositions<T>& positions,
                                          T* numbers) const {
+  if (!positions.any_skipped) return;
   for (int64_t k = 0; k < kRowLanes; ++k)
     if (positions.skipped[k])
       for (int64_t c = 0; c < plan_.call.classes; ++c) numbers[c * kRowLanes + k] = T(0);
@@ -30,7 +31,7 @@ void InterleavedReader<T>::read_class_labels(InterleavedPositions<T>* positions)
     const bool ignored = call.has_ignore_class && c == call.ignore_class;
     const bool is_class = uint64_t(c) < uint64_t(call.classes);
     if (is_class && !ignored) continue;
-    positions->skipped[k] = true;
+    positions->skipped[k] = positions->any_skipped = true;
     positions->class_label[k] = 0;
     if (!ignored) positions->bad_position = std::min(positions->bad_position, first + k);
   }
@@ -48,6 +49,7 @@ void InterleavedReader<T>::read_label_rows(const InterleavedBuffers<T>& buffers,
     for (int64_t c = 0; c < call.classes; ++c)
       ignored &= c == call.ignore_class || buffers.label[c * kRowLanes + k] == 0;
     positions->skipped[k] = ignored;
+    positions->any_skipped |= ignored;
   }
   clear_skipped(*positions, buffers.label);
 }
@@ -76,7 +78,9 @@ void InterleavedReader<T>::read(const InterleavedBuffers<T>& buffers,
                                 InterleavedPositions<T>* positions) const {
   const int64_t size = plan_.layout.period;
   std::fill_n(positions->class_label, kRowLanes, int64_t(0));
-  for (int64_t k = 0; k < kRowLanes; ++k) positions->skipped[k] = k >= positions->count;
+  std::fill(positions->skipped, positions->skipped + positions->count, false);
+  std::fill(positions->skipped + positions->count, positions->skipped + kRowLanes, true);
+  positions->any_skipped = positions->count < kRowLanes;
   positions->bad_position = std::numeric_limits<int64_t>::max();
   positions->label = nullptr;
   if (plan_.call.sparse)

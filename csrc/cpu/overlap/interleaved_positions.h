@@ -30,8 +30,9 @@ struct InterleavedPositions {
   int64_t first, count;
   int64_t class_label[kRowLanes];  // 0 for rows of labels
   bool skipped[kRowLanes];         // ignored, of no class, or beyond `count`
-  int64_t bad_position;            // the first whose label is neither a class nor ignored, or max
-  const T* label;                  // rows of labels; null for classes
+  bool any_skipped;
+  int64_t bad_position;  // the first whose label is neither a class nor ignored, or max
+  const T* label;        // rows of labels; null for classes
   RowBlock<T> block;
   RowState<T> state;  // of a softmax: what turns logits into probabilities
 };
