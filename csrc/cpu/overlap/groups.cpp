@@ -16,11 +16,11 @@ void LossDerivatives<T>::spread(const OverlapLayout& layout, int64_t segment, T*
 }
 
 template <class T>
-GroupLosses<T>::GroupLosses(const OverlapPlan<T>& plan, TensorSums sums)
+GroupLosses<T>::GroupLosses(const OverlapPlan<T>& plan, const TensorSums& sums)
     : plan_(plan),
       loss_(*find_loss(kOverlapLosses, plan.call.loss)),
       first_class_(std::min<int64_t>(plan.call.skip_background, plan.call.classes)),
-      sums_(std::move(sums)),
+      sums_(sums),
       weight_(weights_of<T>(plan.call)) {
   const fastloss_overlap& call = plan.call;
   values_.resize(plan.layout.images * groups_per_image());

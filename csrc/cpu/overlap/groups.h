@@ -23,7 +23,7 @@ struct LossDerivatives {
 template <class T>
 class GroupLosses {
  public:
-  GroupLosses(const OverlapPlan<T>& plan, TensorSums sums);
+  GroupLosses(const OverlapPlan<T>& plan, const TensorSums& sums);
 
   // The loss of the call. Fills in `losses`, one a group, and `term_values`, unless they are null.
   double reduce(T* losses, T* term_values) const;
@@ -43,7 +43,7 @@ class GroupLosses {
   const OverlapPlan<T>& plan_;
   const OverlapLoss& loss_;
   const int64_t first_class_;  // those before have no part in a group
-  const TensorSums sums_;
+  const TensorSums& sums_;
   std::vector<double> values_;         // (groups,)
   std::vector<GroupLoss> of_classes_;  // (images, classes): of the group that a class belongs to
   const BroadcastWeights<T> weight_;
