@@ -98,11 +98,11 @@ class Walk {
       : call_(call),
         loss_(loss),
         ops_(isa().ops<T>()),
-        row_ops_(row_ops<T>()),
+        row_ops_(isa().row_ops<T>()),
         overlap_ops_(overlap_ops<T>()),
         images_(call.per_outer ? call.outer : 1),
         layout_(layout_of(call)),
-        abreast_(call.classes, call.inner),
+        abreast_(call.classes, call.inner, isa()),
         label_(call.y_true, call.y_true_dtype),
         prediction_(call.y_pred, call.y_pred_dtype),
         kept_labels_(overlap_ops_) {
@@ -476,7 +476,7 @@ class Walk {
     if (call_.activation == FASTLOSS_SIGMOID) {
       overlap_ops_.sigmoid(b.prediction, size, b.decay, b.share);
     } else if (call_.activation == FASTLOSS_SOFTMAX) {
-      RowShares<T>& shares = at->state.prediction;
+      RowNormalizer<T>& shares = at->state.prediction;
       Lanes<T> sum;
       fill(&sum, T(-0.0));
       fill(&shares.shift, -std::numeric_limits<T>::infinity());
@@ -484,7 +484,7 @@ class Walk {
       for (T& shift : shares.shift.lane)
         if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
       row_ops_.exps(b.prediction, size, shares.shift, true, b.extra, &sum,
-                    abreast_.next(prediction_, at->first, b.prediction), nullptr);
+                    abreast_.next(prediction_, at->first, b.prediction), 0);
       for (int64_t k = 0; k < kW; ++k) shares.factor.lane[k] = T(1) / sum.lane[k];
       if (!fused_terms_.empty()) row_ops_.log(sum, &shares.log_sum);
       overlap_ops_.softmax(b.extra, size, shares.factor, b.share);
@@ -512,7 +512,7 @@ class Walk {
   // The value and the slope of a fused_term for each position.
   void pick(const FusedTerm<T>& fused_term, const Buffers& b, Positions* at, Lanes<T>* value,
             Lanes<T>* slope) const {
-    const RowShares<T>& shares = at->state.prediction;
+    const RowNormalizer<T>& shares = at->state.prediction;
     Lanes<T> p, z;
     for (int64_t k = 0; k < kW; ++k) {
       const int64_t place = at->label[k] * kW + k;
@@ -592,7 +592,7 @@ class Walk {
           collect_rows(fused_term, at, sums);
           at->state.b = sums[1], at->state.c = sums[2];
           fill(&at->state.scale, fused_term.scale);
-          fill(&at->state.extra, T(0));
+          fill(&at->state.z_loss_slope, T(0));
           fused_term.rows.dense.gradients(fused_term.term->parameters, at->block, at->state, true,
                                           b.rows);
           overlap_ops_.add(b.rows, size, gradient);
@@ -746,7 +746,7 @@ class Walk {
   const OverlapOps<T>& overlap_ops_;
   const int64_t images_;
   const Layout layout_;
-  const Abreast<T> abreast_;
+  const InterleavedRows<T> abreast_;
   const Matrix label_, prediction_;
   KeptLabels<T> kept_labels_;
   BroadcastWeights<T> weight_;
