@@ -6,6 +6,7 @@
 #include "api/reduction.h"
 #include "cpu/kernels/box_tile.h"
 #include "cpu/kernels/isa.h"
+#include "cpu/kernels/rowwise.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/pieces.h"
@@ -98,14 +99,14 @@ class BoxesDriver {
     const char* const from = static_cast<const char*>(boxes) + first * kBoxSize * size;
     const bool converts = dtype != dtype_of<T>();
     if (converts) ops_.load(dtype, from, rows, count * kBoxSize);
-    row_ops_.abreast(converts ? rows : reinterpret_cast<const T*>(from), count, kBoxSize, lanes);
+    row_ops_.interleave(converts ? rows : reinterpret_cast<const T*>(from), count, kBoxSize, lanes);
   }
 
   void store(int64_t first, int64_t count, const T* lanes) const {
     alignas(64) T rows[kBlock];
     char* const to = gradient_ + first * kBoxSize * prediction_size_;
     const bool direct = !stream_ && call_.y_pred_dtype == dtype_of<T>();
-    row_ops_.apart(lanes, count, kBoxSize, direct ? reinterpret_cast<T*>(to) : rows);
+    row_ops_.deinterleave(lanes, count, kBoxSize, direct ? reinterpret_cast<T*>(to) : rows);
     if (!direct) ops_.store(call_.y_pred_dtype, rows, to, count * kBoxSize, stream_, nullptr);
   }
 

@@ -2,7 +2,7 @@
 // interleaved: a coordinate of all of them is followed by the next of all of them.
 #pragma once
 
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/lanes.h"
 
 namespace fastloss {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/lanes.h"
 
 namespace fastloss {
 

@@ -24,7 +24,7 @@ template <class T>
 void InterleavedStrategy<T>::at_label(const FusedTerm<T>& term, const Buffers& buffers,
                                       const Positions& positions, Lanes<T>* value,
                                       Lanes<T>* derivative) const {
-  const RowShares<T>& row = positions.state.prediction;
+  const RowNormalizer<T>& row = positions.state.prediction;
   Lanes<T> p, z;
   for (int64_t k = 0; k < kRowLanes; ++k) {
     const int64_t index = positions.class_label[k] * kRowLanes + k;
@@ -106,7 +106,7 @@ void InterleavedStrategy<T>::add_row_gradients(const LossDerivatives<T>& loss,
     row_sums(term, *positions, sums);
     state.b = sums[1], state.c = sums[2];
     fill(&state.scale, loss.by_fused_terms[i]);
-    fill(&state.extra, T(0));
+    fill(&state.z_loss_slope, T(0));
     term.rowwise.dense.gradients(term.parameters, positions->block, state, true, buffers.rows);
     plan_.overlap_ops.add(buffers.rows, plan_.layout.period, buffers.gradient);
   }

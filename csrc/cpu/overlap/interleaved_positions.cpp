@@ -5,10 +5,6 @@
 namespace fastloss {
 
 template <class T>
-InterleavedReader<T>::InterleavedReader(const OverlapPlan<T>& plan)
-    : plan_(plan), rows_(plan.call.classes, plan.call.inner) {}
-
-template <class T>
 void InterleavedReader<T>::clear_skipped(const InterleavedPositions<T>& positions,
                                          T* numbers) const {
   if (!positions.any_skipped) return;
@@ -42,7 +38,7 @@ void InterleavedReader<T>::read_label_rows(const InterleavedBuffers<T>& buffers,
                                            InterleavedPositions<T>* positions) const {
   const fastloss_overlap& call = plan_.call;
   positions->label = buffers.label;
-  rows_.load(plan_.label, positions->first, positions->count, buffers.rows, buffers.label);
+  plan_.rows.load(plan_.label, positions->first, positions->count, buffers.rows, buffers.label);
   if (!call.has_ignore_class) return;
   for (int64_t k = 0; k < positions->count; ++k) {
     bool ignored = true;
@@ -59,7 +55,7 @@ void InterleavedReader<T>::softmax(const InterleavedBuffers<T>& buffers,
                                    InterleavedPositions<T>* positions) const {
   const int64_t size = plan_.layout.period;
   const RowOps<T>& row_ops = plan_.row_ops;
-  RowShares<T>& row = positions->state.prediction;
+  RowNormalizer<T>& row = positions->state.prediction;
   Lanes<T> sum;
   fill(&sum, T(-0.0));
   fill(&row.shift, -std::numeric_limits<T>::infinity());
@@ -67,7 +63,7 @@ void InterleavedReader<T>::softmax(const InterleavedBuffers<T>& buffers,
   for (T& shift : row.shift.lane)
     if (shift == -std::numeric_limits<T>::infinity()) shift = T(0);
   row_ops.exps(buffers.prediction, size, row.shift, true, buffers.exps, &sum,
-               rows_.next(plan_.prediction, positions->first, buffers.prediction), nullptr);
+               plan_.rows.next(plan_.prediction, positions->first, buffers.prediction), 0);
   for (int64_t k = 0; k < kRowLanes; ++k) row.factor.lane[k] = T(1) / sum.lane[k];
   if (!plan_.fused_terms.empty()) row_ops.log(sum, &row.log_sum);
   plan_.overlap_ops.softmax(buffers.exps, size, row.factor, buffers.probability);
@@ -88,8 +84,8 @@ void InterleavedReader<T>::read(const InterleavedBuffers<T>& buffers,
   else
     read_label_rows(buffers, positions);
 
-  rows_.load(plan_.prediction, positions->first, positions->count, buffers.rows,
-             buffers.prediction);
+  plan_.rows.load(plan_.prediction, positions->first, positions->count, buffers.rows,
+                  buffers.prediction);
   if (plan_.call.activation == FASTLOSS_SOFTMAX)
     softmax(buffers, positions);
   else if (plan_.call.activation == FASTLOSS_SIGMOID)
@@ -105,8 +101,8 @@ void InterleavedReader<T>::write(const InterleavedPositions<T>& positions,
                                  const InterleavedBuffers<T>& buffers, char* gradient,
                                  bool stream) const {
   clear_skipped(positions, buffers.gradient);
-  rows_.store(positions.first, positions.count, buffers.gradient, buffers.rows,
-              plan_.prediction.dtype, gradient, stream);
+  plan_.rows.store(positions.first, positions.count, buffers.gradient, buffers.rows,
+                   plan_.prediction.dtype, gradient, stream);
 }
 
 template class InterleavedReader<float>;

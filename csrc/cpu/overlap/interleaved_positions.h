@@ -40,7 +40,7 @@ struct InterleavedPositions {
 template <class T>
 class InterleavedReader {
  public:
-  explicit InterleavedReader(const OverlapPlan<T>& plan);
+  explicit InterleavedReader(const OverlapPlan<T>& plan) : plan_(plan) {}
 
   // Fills in `positions`, of which `first` and `count` are given, and the buffers for labels,
   // predictions and probabilities, which are 0 for skipped positions.
@@ -58,7 +58,6 @@ class InterleavedReader {
   void clear_skipped(const InterleavedPositions<T>& positions, T* numbers) const;
 
   const OverlapPlan<T>& plan_;
-  const Abreast<T> rows_;
 };
 
 }  // namespace fastloss

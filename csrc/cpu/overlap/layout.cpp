@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "api/overlap_call.h"
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/lanes.h"
 #include "cpu/kernels/tile.h"
 
 namespace fastloss {

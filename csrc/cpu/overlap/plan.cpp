@@ -10,7 +10,8 @@ OverlapPlan<T>::OverlapPlan(const fastloss_overlap& call, const Isa& isa)
       overlap_ops(isa.overlap_ops<T>()),
       layout(call),
       label(call.y_true, call.y_true_dtype),
-      prediction(call.y_pred, call.y_pred_dtype) {
+      prediction(call.y_pred, call.y_pred_dtype),
+      rows(call.classes, call.inner, isa) {
   for (int32_t i = 0; i < call.fused_term_count; ++i) {
     const fastloss_term& term = call.fused_terms[i];
     FusedTerm<T> fused_term = {term.parameters, nullptr, {}};

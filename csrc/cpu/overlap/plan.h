@@ -31,6 +31,7 @@ struct OverlapPlan {
   const OverlapOps<T>& overlap_ops;
   const OverlapLayout layout;
   const Matrix label, prediction;
+  const InterleavedRows<T> rows;  // the positions, where they are interleaved
   std::vector<FusedTerm<T>> fused_terms;
 };
 
