@@ -30,7 +30,7 @@ struct ContiguousStrategy<T>::Block {
   int64_t size, padded;    // to whole periods
   const T *label, *prediction, *probability;
   const T* exp_neg_abs;                              // of the predictions
-  const typename LabelBits<T>::Word* packed_labels;  // of the chunk, in place of `label`
+  const typename LabelBits<T>::Word* packed_labels;  // of the chunk, instead of `label`
 };
 
 template <class T>
@@ -42,7 +42,7 @@ ContiguousStrategy<T>::ContiguousStrategy(const OverlapPlan<T>& plan, bool gradi
     packed_labels_.open(layout.chunks(), layout.rows_per_chunk * layout.columns);
 }
 
-// Whether something is computed of each prediction, beside the sums.
+// Whether anything but the sums is computed from each prediction.
 template <class T>
 bool ContiguousStrategy<T>::has_intermediates() const {
   return plan_.call.activation == FASTLOSS_SIGMOID || !plan_.fused_terms.empty();

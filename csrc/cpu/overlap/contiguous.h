@@ -1,6 +1,5 @@
-// Both passes in memory order: a chunk is taken block by block, each small enough for the first
-// cache. Every number is for itself, so that this is for all calls but those that need the classes
-// of a position together.
+// Both passes in memory order, for calls that compute each element without the others of its
+// position. A chunk is taken block by block, each small enough for the first cache.
 #pragma once
 
 #include "cpu/overlap/groups.h"

@@ -9,13 +9,13 @@
 
 namespace fastloss {
 
-// Of the loss of the call, times the gradient that comes from outside.
+// The derivatives of the call's loss, times the upstream gradient.
 template <class T>
 struct LossDerivatives {
   std::vector<OverlapDerivatives> by_sums;  // (images, classes)
   std::vector<T> by_fused_terms;            // by the loss of one element or row
 
-  // Fills in those of the elements of a period of a segment.
+  // Fills in the derivatives by the sums for each element of a period of a segment.
   void spread(const OverlapLayout& layout, int64_t segment, T* by_intersection,
               T* by_prediction) const;
 };

@@ -46,7 +46,7 @@ void InterleavedStrategy<T>::row_sums(const FusedTerm<T>& term, const Positions&
   loops.finalize(term.parameters, sums);
 }
 
-// The sums that only the class of a label has a part in.
+// Intersection and label sums, in which only the class of the label has a part.
 template <class T>
 void InterleavedStrategy<T>::add_class_labels(const Positions& positions, const T* probability,
                                               T* sums) const {
@@ -80,7 +80,7 @@ void InterleavedStrategy<T>::sum(const OverlapChunk& chunk, ChunkSums* sums) con
   collector.flush(sums);
 }
 
-// Of all fused terms, by the logit of the label.
+// The derivative of all fused terms by the logit of the label.
 template <class T>
 Lanes<T> InterleavedStrategy<T>::derivative_at_label(const LossDerivatives<T>& loss,
                                                      const Buffers& buffers,
@@ -126,7 +126,6 @@ void InterleavedStrategy<T>::differentiate(const OverlapChunk& chunk,
     T* const out = buffers.gradient;
     overlap_ops.gradient(positions->label, buffers.probability, size, 1, by_sums, call.squared,
                          out);
-    // A label of its own touches one class of its position alone.
     const auto add_at_label = [&](const auto& term) {
       for (int64_t k = 0; k < kRowLanes; ++k) {
         const int64_t index = positions->class_label[k] * kRowLanes + k;
@@ -141,8 +140,8 @@ void InterleavedStrategy<T>::differentiate(const OverlapChunk& chunk,
     if (call.activation == FASTLOSS_SIGMOID) {
       overlap_ops.sigmoid_backward(buffers.probability, size, out);
     } else if (call.activation == FASTLOSS_SOFTMAX) {
-      // The derivatives by the logits of a position add up to 0: what the label's has, all lose by
-      // their p.
+      // The derivatives by the logits of a position add up to 0, so that what is added to that of
+      // the label is taken from all of them in proportion to p.
       Lanes<T> extra;
       for (int64_t k = 0; k < kRowLanes; ++k) extra.lane[k] = -at_label.lane[k];
       overlap_ops.softmax_backward(buffers.probability, size, extra, out);

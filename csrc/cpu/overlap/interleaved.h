@@ -1,5 +1,5 @@
-// Both passes by positions: for a softmax, labels that are classes, or positions that are ignored,
-// which all need the classes of a position together.
+// Both passes by positions, for calls that need all classes of a position at once: of a softmax, of
+// class labels, or with positions that may be ignored.
 #pragma once
 
 #include "cpu/overlap/groups.h"

@@ -35,7 +35,7 @@ struct OverlapLayout {
             std::min(rows_per_chunk, rows - first_row)};
   }
 
-  // Of a chunk's first element in the tensor.
+  // The index of a chunk's first element in the tensor.
   int64_t first_element(const OverlapChunk& chunk) const {
     return (chunk.segment * rows + chunk.first_row) * columns;
   }

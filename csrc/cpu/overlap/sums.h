@@ -63,8 +63,8 @@ class SumCollector {
  public:
   // `running` has room for the sums of a period, (3, sum_period).
   SumCollector(const OverlapPlan<T>& plan, T* running);
-  // `count` elements, a multiple of sum_period. Without labels the sum of predictions alone, the
-  // others being up to the caller, who adds to running() before.
+  // `count` is a multiple of sum_period. Without labels only predictions are added; the caller has
+  // added the rest to running().
   void add(const T* label, const T* probability, int64_t count, ChunkSums* sums);
   void flush(ChunkSums* sums);
   T* running() { return running_; }
