@@ -13,6 +13,7 @@ struct OverlapLoss : LossEntry {
   GroupLoss (*alone)(const double* parameters, OverlapSums sums);
   GroupLoss (*together)(const double* parameters, const OverlapSums* sums,
                         const double* class_weight, int64_t classes, double* class_factors);
+  bool counts_positions;
 };
 
 template <class Functor>
@@ -30,7 +31,7 @@ GroupLoss overlap_loss_together(const double* parameters, const OverlapSums* sum
 #define FASTLOSS_CLASSES_alone(NAME) overlap_loss_alone<NAME>, nullptr
 #define FASTLOSS_CLASSES_together(NAME) nullptr, overlap_loss_together<NAME>
 #define FASTLOSS_ENTRY(NAME, CLASSES, ...) \
-  {{#NAME, #__VA_ARGS__}, FASTLOSS_CLASSES_##CLASSES(NAME)},
+  {{#NAME, #__VA_ARGS__}, FASTLOSS_CLASSES_##CLASSES(NAME), CountsPositions<NAME>::value},
 constexpr OverlapLoss kOverlapLosses[] = {FASTLOSS_OVERLAP_LOSSES(FASTLOSS_ENTRY)};
 #undef FASTLOSS_ENTRY
 #undef FASTLOSS_CLASSES_alone

@@ -5,14 +5,16 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "losses/target.h"
 
 namespace fastloss {
 
-// Of label * prediction, of the predictions and of the labels; the last two may be of squares.
+// Of label * prediction, of the predictions and of the labels, over so many positions, each counted
+// once for every class of the group; the sums of predictions and of labels may be of squares.
 struct OverlapSums {
-  double intersection, prediction, label;
+  double intersection, prediction, label, positions;
 };
 
 struct OverlapDerivatives {
@@ -104,6 +106,36 @@ struct log_cosh_dice {
   }
 };
 
+// 1 - the correlation of labels and predictions. Abhishek, Hamarneh, "Matthews Correlation
+// Coefficient Loss for Deep Convolutional Networks", 2021 (arXiv:2010.13454), with true and false
+// positives and negatives written as sums.
+struct matthews {
+  static constexpr bool kCountsPositions = true;
+  double smooth_numerator, smooth_denominator;
+  explicit matthews(const double* parameters)
+      : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
+    const double count = sums.positions, prediction = sums.prediction, label = sums.label;
+    const double of_predictions = not_negative(prediction * (count - prediction));
+    const double of_labels = not_negative(label * (count - label));
+    const double root = std::sqrt(of_predictions * of_labels);
+    // Where labels or predictions are constant, the root has no derivative.
+    const double d_root = root > 0 ? of_labels * (count - 2 * prediction) / (2 * root) : 0;
+    return one_minus_ratio(count * sums.intersection - prediction * label + smooth_numerator,
+                           root + smooth_denominator, {count, -label}, {0, d_root});
+  }
+  // The variance of numbers from 0 to 1 is not, but for rounding.
+  static FASTLOSS_INLINE double not_negative(double variance) {
+    return variance > 0 ? variance : 0;
+  }
+};
+
+// Whether a loss depends on the number of positions, which must be counted where some are ignored.
+template <class Loss, class = void>
+struct CountsPositions : std::false_type {};
+template <class Loss>
+struct CountsPositions<Loss, std::enable_if_t<Loss::kCountsPositions>> : std::true_type {};
+
 // Of all classes together. The sums of a class are multiplied by a power of its labels' sum, so
 // that small regions count as much as large ones.
 struct generalized_dice {
@@ -140,4 +172,5 @@ struct generalized_dice {
   LIST(jaccard, alone, smooth_numerator, smooth_denominator)                           \
   LIST(focal_tversky, alone, alpha, beta, gamma, smooth_numerator, smooth_denominator) \
   LIST(log_cosh_dice, alone, smooth_numerator, smooth_denominator)                     \
+  LIST(matthews, alone, smooth_numerator, smooth_denominator)                          \
   LIST(generalized_dice, together, power, smooth_numerator, smooth_denominator)

@@ -127,6 +127,7 @@ void ContiguousStrategy<T>::sum(const OverlapChunk& chunk, ChunkSums* sums) {
     }
   });
   collector.flush(sums);
+  sums->positions = chunk.rows;
 }
 
 template <class T>

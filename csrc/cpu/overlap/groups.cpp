@@ -74,11 +74,12 @@ template <class T>
 void GroupLosses<T>::evaluate_all_classes(const OverlapSums* sums, GroupLoss* of_classes,
                                           double* value) const {
   const int64_t classes = plan_.layout.classes;
-  OverlapSums all = {0, 0, 0};
+  OverlapSums all = {};
   for (int64_t c = first_class_; c < classes; ++c) {
     all.intersection += sums[c].intersection;
     all.prediction += sums[c].prediction;
     all.label += sums[c].label;
+    all.positions += sums[c].positions;
   }
   const GroupLoss loss = loss_.alone(plan_.call.parameters, all);
   *value = loss.value;

@@ -30,7 +30,7 @@ void PartialSums::put(const OverlapChunk& chunk, const ChunkSums& sums) {
 
 TensorSums PartialSums::total() const {
   TensorSums total;
-  total.table.assign(layout_.images * layout_.classes, OverlapSums{0, 0, 0});
+  total.table.resize(layout_.images * layout_.classes);
   total.fused_terms.assign(fused_term_count_, 0.0);
   for (int64_t chunk = 0; chunk < layout_.chunks(); ++chunk) {
     const int64_t segment = layout_.chunk(chunk).segment;
@@ -40,6 +40,7 @@ TensorSums PartialSums::total() const {
       to.intersection += part.intersection;
       to.prediction += part.prediction;
       to.label += part.label;
+      to.positions += double(positions_[chunk].count);
     }
     for (int64_t i = 0; i < fused_term_count_; ++i)
       total.fused_terms[i] += fused_terms_[chunk * fused_term_count_ + i];

@@ -14,11 +14,11 @@ constexpr int64_t kNoPosition = std::numeric_limits<int64_t>::max();
 struct ChunkSums {
   std::vector<OverlapSums> columns;
   std::vector<double> fused_terms;
-  int64_t positions = 0;               // with a part in the sums, if interleaved
+  int64_t positions = 0;               // with a part in the sums of a column
   int64_t bad_position = kNoPosition;  // the first whose label is neither a class nor ignored
 
   ChunkSums(int64_t columns, int64_t fused_terms)
-      : columns(columns, OverlapSums{0, 0, 0}), fused_terms(fused_terms) {}
+      : columns(columns), fused_terms(fused_terms) {}
 };
 
 struct TensorSums {

@@ -35,7 +35,7 @@ struct Scratch {
     group_sums = scales + doubles(1 + call.fused_term_count);
     class_weight = group_sums + doubles(groups.count);
     sums = class_weight + doubles(call.class_weight ? layout.classes : 0);
-    points = sums + doubles(3 * table);
+    points = sums + doubles(4 * table);
     class_factors = points + doubles(3 * table);
     const bool together = find_loss(kOverlapLosses, call.loss)->together;
     partials = class_factors + doubles(together ? table : 0);
@@ -108,6 +108,7 @@ class Driver {
     groups_.first_class = first_class(call_);
     groups_.groups_of_image = groups_of_image(call_);
     groups_.pieces = layout.pieces;
+    groups_.positions = counts_positions(call_) ? -1 : layout.positions;
     groups_.partials = doubles_at(scratch_layout_.partials);
     groups_.sums = reinterpret_cast<OverlapSums*>(scratch_ + scratch_layout_.sums);
     groups_.points = reinterpret_cast<GroupLoss*>(scratch_ + scratch_layout_.points);
