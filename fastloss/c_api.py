@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,32 +77,58 @@ def trim() -> int:
     return library().fastloss_trim()
 
 
-def _signatures(text: bytes) -> dict[str, tuple[str, ...]]:
+class LossFacts(NamedTuple):
+    """What the library says of one of its losses, in the names of `fastloss.registry.Kernel`."""
+
+    parameters: tuple[str, ...]
+    row_reduction: str = "mean"
+    needs_all_labels: bool = False
+    sparse: bool = False
+    has_dense_form: bool = True
+    couples_classes: bool = False
+    fuses_with_overlap: bool = False
+
+
+_FLAGS: dict[str, tuple[str, Any]] = {
+    "sum": ("row_reduction", "sum"),
+    "needs_all_labels": ("needs_all_labels", True),
+    "sparse": ("sparse", True),
+    "no_dense_form": ("has_dense_form", False),
+    "couples_classes": ("couples_classes", True),
+    "fuses_with_overlap": ("fuses_with_overlap", True),
+}
+
+
+def _facts(text: bytes) -> dict[str, LossFacts]:
+    """Of entries as "kl_divergence(epsilon):sum:fuses_with_overlap"."""
     losses = {}
     for entry in text.decode().split():
-        name, _, parameters = entry.rstrip(")").partition("(")
-        losses[name] = tuple(filter(None, parameters.split(",")))
+        signature, *flags = entry.split(":")
+        name, _, parameters = signature.rstrip(")").partition("(")
+        losses[name] = LossFacts(
+            tuple(filter(None, parameters.split(","))), **dict(_FLAGS[flag] for flag in flags)
+        )
     return losses
 
 
-def elementwise_losses() -> dict[str, tuple[str, ...]]:
-    """The elementwise losses of the library and the names of their parameters."""
-    return _signatures(library().fastloss_elementwise_losses())
+def elementwise_losses() -> dict[str, LossFacts]:
+    """The elementwise losses of the library."""
+    return _facts(library().fastloss_elementwise_losses())
 
 
-def rowwise_losses() -> dict[str, tuple[str, ...]]:
-    """The rowwise losses of the library and the names of their parameters."""
-    return _signatures(library().fastloss_rowwise_losses())
+def rowwise_losses() -> dict[str, LossFacts]:
+    """The rowwise losses of the library."""
+    return _facts(library().fastloss_rowwise_losses())
 
 
-def box_losses() -> dict[str, tuple[str, ...]]:
-    """The losses between boxes of the library and the names of their parameters."""
-    return _signatures(library().fastloss_box_losses())
+def overlap_losses() -> dict[str, LossFacts]:
+    """The overlap losses of the library."""
+    return _facts(library().fastloss_overlap_losses())
 
 
-def overlap_losses() -> dict[str, tuple[str, ...]]:
-    """The overlap losses of the library and the names of their parameters."""
-    return _signatures(library().fastloss_overlap_losses())
+def box_losses() -> dict[str, LossFacts]:
+    """The losses between boxes of the library."""
+    return _facts(library().fastloss_box_losses())
 
 
 def scalar(function: str, x: np.ndarray, y: np.ndarray | None = None, isa: str = "") -> np.ndarray:

@@ -4,11 +4,9 @@ namespace fastloss {
 
 int check_boxes_backward(const fastloss_boxes& call) {
   if (check_loss(kBoxLosses, "losses between boxes", call.loss, call.parameter_count) ||
-      check_codes(call))
+      checked_product({{"boxes", call.boxes}, {"coordinates", kBoxSize}}) < 0 ||
+      check_common(call, call.boxes))
     return -1;
-  if (call.boxes < 0 || call.replicas < 1)
-    return fail("boxes %lld must not be negative and replicas %d must be positive",
-                static_cast<long long>(call.boxes), call.replicas);
   if (call.box_format != FASTLOSS_CORNERS && call.box_format != FASTLOSS_CENTRE)
     return fail("box format code %d is unknown", call.box_format);
   return 0;

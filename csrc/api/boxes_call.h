@@ -10,6 +10,7 @@ namespace fastloss {
 #define FASTLOSS_ENTRY(NAME, ...) {#NAME, #__VA_ARGS__},
 constexpr LossEntry kBoxLosses[] = {FASTLOSS_BOX_LOSSES(FASTLOSS_ENTRY)};
 #undef FASTLOSS_ENTRY
+static_assert(parameters_fit(kBoxLosses), "kMaxParameters is too small");
 
 constexpr int kBoxSize = 4;
 

@@ -1,9 +1,10 @@
-// What every call holds, on any device: dtypes, and losses by name.
+// What every call holds, on any device: dtypes, sizes, weights, and losses by name.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 
 #include "api/error.h"
@@ -47,12 +48,20 @@ inline bool is_prediction_dtype(int32_t dtype) {
 // A table of losses, made from the list at the end of their file.
 struct LossEntry {
   const char* name;
-  const char* parameters;
-  int parameter_count() const {
-    if (!*parameters) return 0;
-    return 1 + int(std::count(parameters, parameters + std::strlen(parameters), ','));
+  const char* parameters;  // "alpha, gamma"
+  constexpr int parameter_count() const {
+    int count = *parameters != 0;
+    for (const char* c = parameters; *c; ++c) count += *c == ',';
+    return count;
   }
 };
+
+template <class Entry, size_t kCount>
+constexpr bool parameters_fit(const Entry (&losses)[kCount]) {
+  for (const Entry& loss : losses)
+    if (loss.parameter_count() > kMaxParameters) return false;
+  return true;
+}
 
 template <class Entry, size_t kCount>
 const Entry* find_loss(const Entry (&losses)[kCount], const char* name) {
@@ -61,47 +70,51 @@ const Entry* find_loss(const Entry (&losses)[kCount], const char* name) {
   return nullptr;
 }
 
-// Of the other patterns, or null.
-const LossEntry* find_elementwise(const char* name);
-const LossEntry* find_rowwise(const char* name);
+// "huber(delta)"
+std::string signature_of(const LossEntry& loss);
 
-// "huber(delta) ..."
 template <class Entry, size_t kCount>
-std::string names_of(const Entry (&losses)[kCount]) {
+std::string signatures_of(const Entry (&losses)[kCount]) {
   std::string text;
-  for (const Entry& loss : losses) {
-    std::string parameters = loss.parameters;
-    parameters.erase(std::remove(parameters.begin(), parameters.end(), ' '), parameters.end());
-    text += (text.empty() ? "" : " ") + std::string(loss.name) + "(" + parameters + ")";
-  }
+  for (const Entry& loss : losses) text += (text.empty() ? "" : " ") + signature_of(loss);
   return text;
 }
+
+// 0, or -1 with the reason.
+int check_parameter_count(const LossEntry& loss, int32_t parameter_count);
 
 // Whether a table has a loss with so many parameters: 0, or -1 with the reason.
 template <class Entry, size_t kCount>
 int check_loss(const Entry (&losses)[kCount], const char* kind, const char* name,
                int32_t parameter_count) {
-  const Entry* const loss = find_loss(losses, name);
-  if (!loss)
-    return fail("loss '%s' is unknown; the %s are: %s", name, kind, names_of(losses).c_str());
-  if (parameter_count != loss->parameter_count())
-    return fail("loss '%s' takes %d parameters (%s), not %d", name, loss->parameter_count(),
-                loss->parameters, parameter_count);
-  return 0;
+  if (const Entry* const loss = find_loss(losses, name))
+    return check_parameter_count(*loss, parameter_count);
+  return fail("loss '%s' is unknown; the %s are: %s", name, kind, signatures_of(losses).c_str());
 }
 
-// What calls of all patterns name by a code: 0, or -1 with the reason.
+struct Size {
+  const char* name;
+  int64_t value;
+};
+
+// The product of sizes, or -1 with the reason where one is negative or an array of all of them has
+// more elements than can be counted. That array may be empty: a product of some of its sizes is
+// computed all the same.
+int64_t checked_product(std::initializer_list<Size> sizes);
+
+// 0, or -1 with the reason.
+int check_codes(int32_t y_true_dtype, int32_t y_pred_dtype, int32_t reduction);
+int check_replicas(int32_t replicas);
+int check_weights(int64_t count, int64_t repeat, int64_t losses);
+
+// What the calls of all patterns have, beside their losses: 0, or -1 with the reason. There are
+// `losses` numbers to reduce.
 template <class Call>
-int check_codes(const Call& call) {
-  if (!dtype_size(call.y_true_dtype))
-    return fail("y_true has dtype code %d; expected a boolean, an integer or a float",
-                call.y_true_dtype);
-  if (!is_prediction_dtype(call.y_pred_dtype))
-    return fail("y_pred has dtype code %d; expected float16, bfloat16, float32 or float64",
-                call.y_pred_dtype);
-  if (call.reduction < FASTLOSS_NONE || call.reduction > FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT)
-    return fail("reduction code %d is unknown", call.reduction);
-  return 0;
+int check_common(const Call& call, int64_t losses) {
+  if (check_codes(call.y_true_dtype, call.y_pred_dtype, call.reduction) ||
+      check_replicas(call.replicas))
+    return -1;
+  return call.weight ? check_weights(call.weight_count, call.weight_repeat, losses) : 0;
 }
 
 }  // namespace fastloss

@@ -11,18 +11,15 @@ int check(const fastloss_elementwise& call) {
   if (call.column_weight && call.column_weight_count && call.term_count > 1)
     return fail("column_weight came with %d terms; expected one term, or no column_weight",
                 call.term_count);
-  if (check_codes(call)) return -1;
-  if (call.rows < 0 || call.columns < 0 || call.replicas < 1)
-    return fail("rows %lld and columns %lld must not be negative and replicas %d must be positive",
-                static_cast<long long>(call.rows), static_cast<long long>(call.columns),
-                call.replicas);
-  return 0;
+  if (checked_product({{"rows", call.rows}, {"columns", call.columns}}) < 0) return -1;
+  return check_common(call, call.rows);
 }
 
 int refuse_in_place(const fastloss_elementwise& call) {
   const fastloss_term* term = call.terms;
-  while (!find_loss(kElementwiseLosses, term->loss)->binary) ++term;
-  return fail("loss '%s' may walk twice, so its gradient cannot overwrite y_pred", term->loss);
+  while (!find_loss(kElementwiseLosses, term->loss)->needs_all_labels) ++term;
+  return fail("loss '%s' may need a second pass over y_pred, so its gradient cannot overwrite it",
+              term->loss);
 }
 
 }  // namespace
@@ -31,9 +28,9 @@ int check_elementwise(const fastloss_term& term) {
   return check_loss(kElementwiseLosses, "elementwise losses", term.loss, term.parameter_count);
 }
 
-bool any_binary(const fastloss_elementwise& call) {
+bool needs_all_labels(const fastloss_elementwise& call) {
   for (int32_t k = 0; k < call.term_count; ++k)
-    if (find_loss(kElementwiseLosses, call.terms[k].loss)->binary) return true;
+    if (find_loss(kElementwiseLosses, call.terms[k].loss)->needs_all_labels) return true;
   return false;
 }
 
@@ -46,17 +43,15 @@ int check_elementwise_forward(const fastloss_elementwise& call, const void* term
     if (term_values)
       return fail("term_values came with a loss per row; expected a reduction to a scalar");
   }
-  if (gradient == call.y_pred && gradient && any_binary(call)) return refuse_in_place(call);
+  if (gradient == call.y_pred && gradient && needs_all_labels(call)) return refuse_in_place(call);
   return 0;
 }
 
 int check_elementwise_backward(const fastloss_elementwise& call, const void* gradient) {
   if (check(call)) return -1;
-  if (gradient == call.y_pred && call.rows && call.columns && any_binary(call))
+  if (gradient == call.y_pred && call.rows && call.columns && needs_all_labels(call))
     return refuse_in_place(call);
   return 0;
 }
-
-const LossEntry* find_elementwise(const char* name) { return find_loss(kElementwiseLosses, name); }
 
 }  // namespace fastloss

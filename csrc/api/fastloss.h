@@ -79,7 +79,7 @@ typedef struct fastloss_elementwise {
  * term_values: NULL, or (term_count,), each term's loss as it would be alone, without its factor;
  * accumulation type; of a scalar loss.
  * gradient: NULL, or (rows, columns) of y_pred's type, the gradient of the scalar loss; it may be
- * y_pred itself where fastloss_elementwise_in_place says so for every term. */
+ * y_pred itself unless a term needs_all_labels, which may take a second pass. */
 FASTLOSS_API int fastloss_elementwise_forward(const fastloss_elementwise* call, void* loss,
                                               void* term_values, void* gradient);
 
@@ -87,15 +87,19 @@ FASTLOSS_API int fastloss_elementwise_forward(const fastloss_elementwise* call, 
 FASTLOSS_API int fastloss_elementwise_backward(const fastloss_elementwise* call,
                                                const void* upstream, void* gradient);
 
-/* 1 if the gradient may overwrite y_pred, 0 if the labels may ask for a second walk. */
-FASTLOSS_API int fastloss_elementwise_in_place(const char* loss);
-
-/* How many parameters a loss takes; -1 for an unknown one. */
-FASTLOSS_API int32_t fastloss_elementwise_parameter_count(const char* loss);
-
-/* The names of the elementwise losses with their parameters, "huber(delta)", separated by spaces.
- */
+/* The losses of a pattern, separated by spaces: a name, its parameters in order, and what else
+ * there is to know of it, each after a colon, as in
+ *   huber(delta):fuses_with_overlap kl_divergence(epsilon):sum:fuses_with_overlap
+ * hinge():needs_all_labels sum: a row's loss is the sum of its elements, not their mean.
+ * needs_all_labels: the first value depends on all labels.
+ * sparse: a label is a class, one for each row.
+ * no_dense_form: of a sparse loss; its labels cannot be rows, nor be smoothed.
+ * couples_classes: all classes have one loss together.
+ * fuses_with_overlap: it can be one of the fused_terms of an overlap loss. */
 FASTLOSS_API const char* fastloss_elementwise_losses(void);
+FASTLOSS_API const char* fastloss_rowwise_losses(void);
+FASTLOSS_API const char* fastloss_overlap_losses(void);
+FASTLOSS_API const char* fastloss_box_losses(void);
 
 /* A loss of some columns: of y_true from first_true on, of y_pred from first_pred on. */
 typedef struct fastloss_task {
@@ -178,12 +182,6 @@ FASTLOSS_API int fastloss_rowwise_forward(const fastloss_rowwise* call, void* lo
 FASTLOSS_API int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream,
                                            void* gradient);
 
-/* 1 if a label is a class, 0 if it is a row. */
-FASTLOSS_API int fastloss_rowwise_sparse(const char* loss);
-
-/* As fastloss_elementwise_losses. */
-FASTLOSS_API const char* fastloss_rowwise_losses(void);
-
 typedef enum fastloss_activation {
   FASTLOSS_IDENTITY = 0,
   FASTLOSS_SIGMOID = 1,
@@ -239,8 +237,6 @@ FASTLOSS_API int fastloss_overlap_forward(const fastloss_overlap* call, void* lo
 FASTLOSS_API int fastloss_overlap_backward(const fastloss_overlap* call, const void* upstream,
                                            void* gradient);
 
-/* As fastloss_elementwise_losses. */
-FASTLOSS_API const char* fastloss_overlap_losses(void);
 typedef enum fastloss_box_format {
   FASTLOSS_CORNERS = 0, /* x1, y1, x2, y2, or with x and y the other way round */
   FASTLOSS_CENTRE = 1   /* x, y, width, height, or with x and y the other way round */
@@ -275,9 +271,6 @@ FASTLOSS_API int fastloss_boxes_forward(const fastloss_boxes* call, void* loss, 
 /* upstream: (boxes,) for FASTLOSS_NONE, else a scalar; accumulation type. */
 FASTLOSS_API int fastloss_boxes_backward(const fastloss_boxes* call, const void* upstream,
                                          void* gradient);
-
-/* As fastloss_elementwise_losses. */
-FASTLOSS_API const char* fastloss_box_losses(void);
 
 /* scaled = gradient * upstream[0]; upstream has the accumulation type of `dtype`. */
 FASTLOSS_API int fastloss_scale(int32_t dtype, int64_t count, const void* gradient,

@@ -1,48 +1,49 @@
 // The overlap losses by name, and what a call of them must hold.
 #pragma once
 
-#include <type_traits>
-
 #include "api/call.h"
 #include "api/fastloss.h"
+#include "api/rowwise_call.h"
 #include "losses/overlap.h"
-#include "losses/rowwise.h"
 
 namespace fastloss {
 
+// One of the two is null. `together` sees all classes of a group and fills in their factors.
 struct OverlapLoss : LossEntry {
-  bool together;  // of all classes of a group
+  GroupLoss (*alone)(const double* parameters, OverlapSums sums);
+  GroupLoss (*together)(const double* parameters, const OverlapSums* sums,
+                        const double* class_weight, int64_t classes, double* class_factors);
+  bool counts_positions;
 };
 
-#define FASTLOSS_GROUPS_alone false
-#define FASTLOSS_GROUPS_together true
-#define FASTLOSS_ENTRY(NAME, CLASSES, ...) {{#NAME, #__VA_ARGS__}, FASTLOSS_GROUPS_##CLASSES},
+template <class Functor>
+GroupLoss overlap_loss_alone(const double* parameters, OverlapSums sums) {
+  return Functor(parameters)(sums);
+}
+
+template <class Functor>
+GroupLoss overlap_loss_together(const double* parameters, const OverlapSums* sums,
+                                const double* class_weight, int64_t classes,
+                                double* class_factors) {
+  return Functor(parameters)(sums, class_weight, classes, class_factors);
+}
+
+#define FASTLOSS_CLASSES_alone(NAME) overlap_loss_alone<NAME>, nullptr
+#define FASTLOSS_CLASSES_together(NAME) nullptr, overlap_loss_together<NAME>
+#define FASTLOSS_ENTRY(NAME, CLASSES, ...) \
+  {{#NAME, #__VA_ARGS__}, FASTLOSS_CLASSES_##CLASSES(NAME), CountsPositions<NAME>::value},
 constexpr OverlapLoss kOverlapLosses[] = {FASTLOSS_OVERLAP_LOSSES(FASTLOSS_ENTRY)};
 #undef FASTLOSS_ENTRY
-#undef FASTLOSS_GROUPS_alone
-#undef FASTLOSS_GROUPS_together
-
-namespace FASTLOSS_ISA {
-
-template <class Loss, class = void>
-struct has_at_label : std::false_type {};
-template <class Loss>
-struct has_at_label<Loss, decltype(void(&Loss::at_label))> : std::true_type {};
-
-// Whether a rowwise loss can be a fused_term: what it wants to know of a row, a softmax has found.
-template <class Loss, bool kSparse>
-constexpr bool kCanFuse =
-    Loss::kPrediction == Normalization::softmax && Loss::kLabel == Normalization::none &&
-    (!kSparse || has_at_label<Loss>::value);
-
-}  // namespace FASTLOSS_ISA
+#undef FASTLOSS_CLASSES_alone
+#undef FASTLOSS_CLASSES_together
+static_assert(parameters_fit(kOverlapLosses), "kMaxParameters is too small");
 
 // Whether the classes of a position are looked at together.
 inline bool by_position(const fastloss_overlap& call) {
   return call.activation == FASTLOSS_SOFTMAX || call.sparse || call.has_ignore_class;
 }
 
-// Whether sums are kept for each class.
+// Whether each class has sums of its own.
 inline bool by_class(const fastloss_overlap& call) {
   return call.per_class || call.class_weight || call.skip_background ||
          find_loss(kOverlapLosses, call.loss)->together;

@@ -3,22 +3,18 @@
 namespace fastloss {
 
 int check_rowwise(const fastloss_rowwise& call) {
-  if (check_loss(kRowwiseLosses, "rowwise losses", call.loss, call.parameter_count) ||
-      check_codes(call))
-    return -1;
+  if (check_loss(kRowwiseLosses, "rowwise losses", call.loss, call.parameter_count)) return -1;
   const RowwiseLossEntry* const loss = find_loss(kRowwiseLosses, call.loss);
-  if (call.outer < 0 || call.classes < 0 || call.inner < 0 || call.replicas < 1)
-    return fail(
-        "outer %lld, classes %lld and inner %lld must not be negative and replicas %d must be "
-        "positive",
-        static_cast<long long>(call.outer), static_cast<long long>(call.classes),
-        static_cast<long long>(call.inner), call.replicas);
+  if (checked_product({{"outer", call.outer}, {"classes", call.classes}, {"inner", call.inner}}) <
+          0 ||
+      check_common(call, call.outer * call.inner))
+    return -1;
   if (!(call.temperature > 0) || !(call.logit_softcap >= 0))
     return fail(
         "temperature is %g and logit_softcap is %g; expected a positive number, and one that is "
         "not negative",
         call.temperature, call.logit_softcap);
-  if (call.label_smoothing != 0 && !loss->smooths)
+  if (call.label_smoothing != 0 && !loss->has_dense_form)
     return fail("loss '%s' has no label_smoothing", call.loss);
   return 0;
 }
@@ -29,7 +25,5 @@ int check_rowwise_forward(const fastloss_rowwise& call, const void* gradient) {
     return fail("a loss per row has no gradient of its own: call fastloss_rowwise_backward");
   return 0;
 }
-
-const LossEntry* find_rowwise(const char* name) { return find_loss(kRowwiseLosses, name); }
 
 }  // namespace fastloss

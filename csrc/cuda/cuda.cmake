@@ -27,6 +27,7 @@ set(fastloss_cuda_sources
   csrc/cuda/common/scalar_probe.cu
   csrc/cuda/common/summary.cu
   csrc/api/boxes_call.cpp
+  csrc/api/call.cpp
   csrc/api/columns_call.cpp
   csrc/api/elementwise_call.cpp
   csrc/api/overlap_call.cpp

@@ -190,10 +190,10 @@ struct complete_box_iou : distance_box_iou<T> {
     // cross product of the sides may take either box for one of its factors; the smaller loses
     // less.
     const bool is_smaller = square < label_square;
-    const T across = (x.label_width - x.width) * (is_smaller ? y.width : y.label_width) -
-                     (y.label_width - y.width) * (is_smaller ? x.width : x.label_width);
-    const T along = x.width * x.label_width + y.width * y.label_width;
-    const T angle = smaller(square, label_square) < this->epsilon ? T(0) : atan2(across, along);
+    const T cross = (x.label_width - x.width) * (is_smaller ? y.width : y.label_width) -
+                    (y.label_width - y.width) * (is_smaller ? x.width : x.label_width);
+    const T dot = x.width * x.label_width + y.width * y.label_width;
+    const T angle = smaller(square, label_square) < this->epsilon ? T(0) : atan2(cross, dot);
     const T v = kScale * (angle * angle);
     const T alpha = v / at_least(this->epsilon, miss + v);
     const T turn = (kScale + kScale) * (alpha * angle) / at_least(this->epsilon, square);

@@ -1,36 +1,45 @@
-// The losses of region sums. A functor sees what a group of positions adds up to and gives its loss
-// with the slopes by two of the sums; the third is of the labels alone. Parameters arrive in the
-// order that LIST names them.
+// The losses of overlapping regions. A functor sees the sums of a group of positions and gives the
+// group's loss with its derivatives by the two sums that predictions have a part in. Parameters
+// arrive in the order in which LIST names them.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "losses/target.h"
 
 namespace fastloss {
 
+// Of label * prediction, of the predictions and of the labels, over so many positions, each counted
+// once for every class of the group; the sums of predictions and of labels may be of squares.
 struct OverlapSums {
-  double intersection, prediction, label;
+  double intersection, prediction, label, positions;
+};
+
+struct OverlapDerivatives {
+  double by_intersection, by_prediction;
 };
 
 struct GroupLoss {
-  double value, intersection, prediction;
+  double value, d_intersection, d_prediction;
 };
 
-// 1 - numerator / denominator; the slopes are those of both by the two sums.
-FASTLOSS_INLINE GroupLoss one_minus(double numerator, double denominator, GroupLoss numerator_slope,
-                                    GroupLoss denominator_slope) {
+// 1 - numerator / denominator.
+FASTLOSS_INLINE GroupLoss one_minus_ratio(double numerator, double denominator,
+                                          OverlapDerivatives of_numerator,
+                                          OverlapDerivatives of_denominator) {
   const double ratio = numerator / denominator;
   return {1 - ratio,
-          (ratio * denominator_slope.intersection - numerator_slope.intersection) / denominator,
-          (ratio * denominator_slope.prediction - numerator_slope.prediction) / denominator};
+          (ratio * of_denominator.by_intersection - of_numerator.by_intersection) / denominator,
+          (ratio * of_denominator.by_prediction - of_numerator.by_prediction) / denominator};
 }
 
-FASTLOSS_INLINE GroupLoss chained(GroupLoss inner, double value, double slope) {
-  // An infinite inner slope that is not followed must not make NaN.
-  if (slope == 0) return {value, 0, 0};
-  return {value, slope * inner.intersection, slope * inner.prediction};
+// The chain rule for a function of `inner` that has this value and this derivative.
+FASTLOSS_INLINE GroupLoss chained(GroupLoss inner, double value, double derivative) {
+  // 0 times an infinite derivative of `inner` would be NaN.
+  if (derivative == 0) return {value, 0, 0};
+  return {value, derivative * inner.d_intersection, derivative * inner.d_prediction};
 }
 
 struct dice {
@@ -38,8 +47,8 @@ struct dice {
   explicit dice(const double* parameters)
       : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
   FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
-    return one_minus(2 * sums.intersection + smooth_numerator,
-                     sums.prediction + sums.label + smooth_denominator, {0, 2, 0}, {0, 0, 1});
+    return one_minus_ratio(2 * sums.intersection + smooth_numerator,
+                           sums.prediction + sums.label + smooth_denominator, {2, 0}, {0, 1});
   }
 };
 
@@ -53,9 +62,9 @@ struct tversky {
   FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
     const double missed = sums.label - sums.intersection;
     const double wrong = sums.prediction - sums.intersection;
-    return one_minus(sums.intersection + smooth_numerator,
-                     sums.intersection + alpha * missed + beta * wrong + smooth_denominator,
-                     {0, 1, 0}, {0, 1 - alpha - beta, beta});
+    return one_minus_ratio(sums.intersection + smooth_numerator,
+                           sums.intersection + alpha * missed + beta * wrong + smooth_denominator,
+                           {1, 0}, {1 - alpha - beta, beta});
   }
 };
 
@@ -64,9 +73,9 @@ struct jaccard {
   explicit jaccard(const double* parameters)
       : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
   FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
-    return one_minus(sums.intersection + smooth_numerator,
-                     sums.prediction + sums.label - sums.intersection + smooth_denominator,
-                     {0, 1, 0}, {0, -1, 1});
+    return one_minus_ratio(sums.intersection + smooth_numerator,
+                           sums.prediction + sums.label - sums.intersection + smooth_denominator,
+                           {1, 0}, {-1, 1});
   }
 };
 
@@ -97,43 +106,71 @@ struct log_cosh_dice {
   }
 };
 
-// Of all classes together, each weighed by a power of its labels.
+// 1 - the correlation of labels and predictions. Abhishek, Hamarneh, "Matthews Correlation
+// Coefficient Loss for Deep Convolutional Networks", 2021 (arXiv:2010.13454), with true and false
+// positives and negatives written as sums.
+struct matthews {
+  static constexpr bool kCountsPositions = true;
+  double smooth_numerator, smooth_denominator;
+  explicit matthews(const double* parameters)
+      : smooth_numerator(parameters[0]), smooth_denominator(parameters[1]) {}
+  FASTLOSS_INLINE GroupLoss operator()(OverlapSums sums) const {
+    const double count = sums.positions, prediction = sums.prediction, label = sums.label;
+    const double of_predictions = not_negative(prediction * (count - prediction));
+    const double of_labels = not_negative(label * (count - label));
+    const double root = std::sqrt(of_predictions * of_labels);
+    // Where labels or predictions are constant, the root has no derivative.
+    const double d_root = root > 0 ? of_labels * (count - 2 * prediction) / (2 * root) : 0;
+    return one_minus_ratio(count * sums.intersection - prediction * label + smooth_numerator,
+                           root + smooth_denominator, {count, -label}, {0, d_root});
+  }
+  // The variance of numbers from 0 to 1 is not, but for rounding.
+  static FASTLOSS_INLINE double not_negative(double variance) {
+    return variance > 0 ? variance : 0;
+  }
+};
+
+// Whether a loss depends on the number of positions, which must be counted where some are ignored.
+template <class Loss, class = void>
+struct CountsPositions : std::false_type {};
+template <class Loss>
+struct CountsPositions<Loss, std::enable_if_t<Loss::kCountsPositions>> : std::true_type {};
+
+// Of all classes together. The sums of a class are multiplied by a power of its labels' sum, so
+// that small regions count as much as large ones.
 struct generalized_dice {
   double power, smooth_numerator, smooth_denominator;
   explicit generalized_dice(const double* parameters)
       : power(parameters[0]), smooth_numerator(parameters[1]), smooth_denominator(parameters[2]) {}
-  // points[c].value is where the weight of class c is kept; the loss is returned.
-  FASTLOSS_INLINE double operator()(const OverlapSums* sums, const double* class_weight,
-                                    int64_t classes, GroupLoss* points) const {
+  // Fills in the factor of each class. The derivatives are those by the sums of all classes: by
+  // those of class c they are class_factors[c] times as large.
+  FASTLOSS_INLINE GroupLoss operator()(const OverlapSums* sums, const double* class_weight,
+                                       int64_t classes, double* class_factors) const {
     double largest = 0;
     for (int64_t c = 0; c < classes; ++c) {
-      points[c].value = sums[c].label > 0 ? std::pow(sums[c].label, -power) : 0.0;
-      if (points[c].value > largest) largest = points[c].value;
+      class_factors[c] = sums[c].label > 0 ? std::pow(sums[c].label, -power) : 0.0;
+      if (class_factors[c] > largest) largest = class_factors[c];
     }
     double intersection = 0, total = 0;
     for (int64_t c = 0; c < classes; ++c) {
-      if (!(sums[c].label > 0)) points[c].value = largest > 0 ? largest : 1.0;
-      if (class_weight) points[c].value *= class_weight[c];
-      intersection += points[c].value * sums[c].intersection;
-      total += points[c].value * (sums[c].prediction + sums[c].label);
+      if (!(sums[c].label > 0)) class_factors[c] = largest > 0 ? largest : 1.0;
+      if (class_weight) class_factors[c] *= class_weight[c];
+      intersection += class_factors[c] * sums[c].intersection;
+      total += class_factors[c] * (sums[c].prediction + sums[c].label);
     }
-    const GroupLoss loss = one_minus(2 * intersection + smooth_numerator,
-                                     total + smooth_denominator, {0, 2, 0}, {0, 0, 1});
-    for (int64_t c = 0; c < classes; ++c) {
-      const double weight = points[c].value;
-      points[c] = {loss.value, weight * loss.intersection, weight * loss.prediction};
-    }
-    return loss.value;
+    return one_minus_ratio(2 * intersection + smooth_numerator, total + smooth_denominator, {2, 0},
+                           {0, 1});
   }
 };
 
 }  // namespace fastloss
 
-// LIST(loss, classes, parameters...): a loss of each group `alone`, or of the classes `together`.
+// LIST(loss, classes, parameters...): a loss of each group `alone`, or of its classes `together`.
 #define FASTLOSS_OVERLAP_LOSSES(LIST)                                                  \
   LIST(dice, alone, smooth_numerator, smooth_denominator)                              \
   LIST(tversky, alone, alpha, beta, smooth_numerator, smooth_denominator)              \
   LIST(jaccard, alone, smooth_numerator, smooth_denominator)                           \
   LIST(focal_tversky, alone, alpha, beta, gamma, smooth_numerator, smooth_denominator) \
   LIST(log_cosh_dice, alone, smooth_numerator, smooth_denominator)                     \
+  LIST(matthews, alone, smooth_numerator, smooth_denominator)                          \
   LIST(generalized_dice, together, power, smooth_numerator, smooth_denominator)

@@ -119,12 +119,12 @@ namespace detail {
 // that is computed from it, and pay for that with more selects. SSE2 cannot vectorise a mask of
 // doubles.
 template <class T>
-FASTLOSS_INLINE T zero_unless(bool keep, T x) {
+FASTLOSS_INLINE T zero_unless(bool condition, T x) {
 #ifdef __AVX2__
   using Bits = typename Format<T>::Bits;
-  return from_bits<T>(to_bits(x) & (Bits{0} - Bits{keep}));
+  return from_bits<T>(to_bits(x) & (Bits{0} - Bits{condition}));
 #else
-  return keep ? x : T(0);
+  return condition ? x : T(0);
 #endif
 }
 
@@ -388,10 +388,10 @@ FASTLOSS_INLINE T exp_neg_abs(T x) {
   return detail::exp_bounded(-abs(x));
 }
 
-// sigmoid(x), given exp_neg_abs(x)
+// sigmoid(x), given e = exp_neg_abs(x)
 template <class T>
-FASTLOSS_INLINE T sigmoid(T x, T decay) {
-  return (x < 0 ? decay : T(1)) / (1 + decay);
+FASTLOSS_INLINE T sigmoid(T x, T e) {
+  return (x < 0 ? e : T(1)) / (1 + e);
 }
 
 // 1 / (1 + exp(-x)), any x. max error 2.5 ULP (float), 2.4 ULP (double)

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "api/elementwise_call.h"
 #include "tensorflow/loss_op.h"
 #include "tensorflow/register.h"
 
@@ -65,8 +66,8 @@ class Elementwise : public LossAttributes {
   bool in_place() const { return in_place_; }
 
  private:
-  // The losses of a sum are joined by '+', their parameters follow each other, and each has a
-  // factor; one loss needs none.
+  // The names of a sum's losses are joined by '+', their parameters follow each other, and each has
+  // a factor; one loss needs none.
   void read_terms(const std::vector<double>& factors) {
     std::istringstream text(loss_);
     for (std::string name; std::getline(text, name, '+');) names_.push_back(name);
@@ -79,12 +80,12 @@ class Elementwise : public LossAttributes {
     for (size_t k = 0; k < names_.size(); ++k) {
       const bool last = k + 1 == names_.size();
       // An unknown loss, and a last one with too many or too few, is left to the core to name.
-      const ptrdiff_t wanted =
-          std::max<ptrdiff_t>(0, fastloss_elementwise_parameter_count(names_[k].c_str()));
+      const ElementwiseLoss* const loss = find_loss(kElementwiseLosses, names_[k].c_str());
+      const ptrdiff_t wanted = loss ? loss->parameter_count() : 0;
       const ptrdiff_t count = last ? end - next : std::min(end - next, wanted);
       terms_.push_back({names_[k].c_str(), next, int32_t(count), factors.empty() ? 1 : factors[k]});
       next += count;
-      in_place_ &= fastloss_elementwise_in_place(names_[k].c_str()) != 0;
+      in_place_ &= loss && !loss->needs_all_labels;
     }
   }
 

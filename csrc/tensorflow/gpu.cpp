@@ -34,8 +34,9 @@ struct Gpu {
 };
 
 Gpu& gpu() {
-  static Gpu gpu;
-  return gpu;
+  // Never destroyed: kernels may run while the process ends.
+  static Gpu* const gpu = new Gpu;
+  return *gpu;
 }
 
 // The library lies beside this one.

@@ -69,7 +69,7 @@ class Run {
                          bool* forwarded) const;
   // The same for something as large as a gradient: where nothing is forwarded, a recycled buffer,
   // which later kernels cannot forward. Whether a buffer is free is a property of the graph around
-  // the kernel, so one refusal, kept in `forwards`, is enough.
+  // the kernel, so one refusal, remembered in `forwards`, is enough.
   void* large_output(int index, TF_DataType dtype, const Dims& dims, int candidate, Tensor tensor,
                      std::atomic<bool>* forwards) const;
   // Memory of the device for this run. On a GPU what is started in its stream may use it still when

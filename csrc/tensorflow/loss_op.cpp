@@ -17,33 +17,32 @@ int32_t reduction_code(const std::string& name) {
                 "'; expected 'none', 'sum', 'mean' or 'mean_with_sample_weight'");
 }
 
-// How `dims` broadcasts to `rows`, the shape of the losses. It is regular where, in row-major
-// order, each number serves `repeat` rows, and after `count` numbers the first comes again.
-struct Spread {
-  bool broadcasts = true, regular = true;
-  int64_t repeat = 1, count = 1;
+// How weights of shape `dims` broadcast to `rows`, the shape of the losses. It is regular where, in
+// row-major order, each weight is that of `repeat` rows, and after the last the first comes again.
+struct Broadcast {
+  bool is_valid = true, is_regular = true;
+  int64_t repeat = 1;
 };
 
-Spread spread_of(const Dims& dims, const Dims& rows) {
-  Spread spread;
-  spread.broadcasts = dims.size() <= rows.size();
-  bool kept = false, starts_again = false;
+Broadcast broadcast_of(const Dims& dims, const Dims& rows) {
+  Broadcast broadcast;
+  broadcast.is_valid = dims.size() <= rows.size();
+  bool varies = false, starts_again = false;
   for (size_t i = 1; i <= rows.size(); ++i) {
     const int64_t row = rows[rows.size() - i];
     const int64_t dim = i <= dims.size() ? dims[dims.size() - i] : 1;
-    if (dim != row && dim != 1) spread.broadcasts = false;
+    if (dim != row && dim != 1) broadcast.is_valid = false;
     if (row == 1) continue;
     if (dim == row) {
-      if (starts_again) spread.regular = false;
-      kept = true;
-      spread.count *= dim;
-    } else if (kept) {
+      if (starts_again) broadcast.is_regular = false;
+      varies = true;
+    } else if (varies) {
       starts_again = true;
     } else {
-      spread.repeat *= row;
+      broadcast.repeat *= row;
     }
   }
-  return spread;
+  return broadcast;
 }
 
 void use_expanded(const void* data, int64_t count, const Dims& dims, Weights* weights) {
@@ -154,14 +153,14 @@ void LossAttributes::read_weight(const Run& run, const Tensor& weight, const Ten
                                  const Dims& rows, Weights* weights) const {
   check_weight_type("sample_weight", weight, y_pred);
   const Dims dims = dims_of(weight.get());
-  const Spread spread = spread_of(dims, rows);
-  if (!spread.broadcasts)
+  const Broadcast broadcast = broadcast_of(dims, rows);
+  if (!broadcast.is_valid)
     throw invalid(loss_ + ": sample_weight has shape " + text_of(dims) +
                   ", which does not broadcast to the losses' shape " + text_of(rows));
   weights->data = TF_TensorData(weight.get());
   weights->count = count_of(dims);
-  weights->repeat = spread.repeat;
-  if (spread.regular) return;
+  weights->repeat = broadcast.repeat;
+  if (broadcast.is_regular) return;
   const TF_DataType dtype = TF_TensorType(weight.get());
   if (run.on_gpu())
     expand_on_gpu(run, dims, rows, dtype, weights);

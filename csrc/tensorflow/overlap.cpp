@@ -7,7 +7,7 @@
 namespace fastloss {
 namespace {
 
-// The dimensions of y_pred as the core walks them.
+// The dimensions of y_pred as the core sees them.
 struct Geometry {
   int64_t outer = 1, above = 1, classes = 1, inner = 1;
   bool per_outer = false, per_class = false;

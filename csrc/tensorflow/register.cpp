@@ -16,9 +16,9 @@ struct Registration {
       fastloss::register_columns();
       fastloss::register_elementwise();
       fastloss::register_overlap();
-      fastloss::register_place();
       fastloss::register_rowwise();
       fastloss::register_scale();
+      fastloss::register_update_rows();
     } catch (const std::exception& error) {
       // An exception cannot leave a static initialiser; a missing op is reported by the loader.
       std::fprintf(stderr, "fastloss: the ops could not be registered: %s\n", error.what());

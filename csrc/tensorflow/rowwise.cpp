@@ -1,4 +1,5 @@
 // The ops of the rowwise pattern.
+#include "api/rowwise_call.h"
 #include "tensorflow/loss_op.h"
 #include "tensorflow/register.h"
 
@@ -42,7 +43,8 @@ class Rowwise : public LossAttributes {
                     text_of(shape) + "; expected one of its dimensions");
     inputs->rows = shape;
     inputs->rows.erase(inputs->rows.begin() + axis_);
-    const bool sparse = fastloss_rowwise_sparse(loss_.c_str());
+    const RowwiseLossEntry* const entry = find_loss(kRowwiseLosses, loss_.c_str());
+    const bool sparse = entry && entry->sparse;
     const Dims& expected = sparse ? inputs->rows : shape;
     if (labels != expected)
       throw invalid(loss_ + ": y_true has shape " + text_of(labels) + " and y_pred has shape " +
@@ -90,7 +92,7 @@ class Rowwise : public LossAttributes {
   int64_t axis_, ignores_, ignore_class_;
 };
 
-// The losses of the rows with what the same walk knows besides.
+// The losses of the rows with what else the same pass finds.
 class Metrics : public Rowwise {
  public:
   explicit Metrics(const Attributes& attributes) : Rowwise(attributes, true) {}

@@ -162,7 +162,7 @@ class _Traced:
             return (
                 block + 1,
                 *(
-                    ops().fastloss_place(whole, part, begin)
+                    ops().fastloss_update_rows(whole, part, begin)
                     for whole, part in zip((values, slope), of_block, strict=True)
                 ),
             )

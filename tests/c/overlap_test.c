@@ -121,15 +121,146 @@ static void check_call(fastloss_overlap call) {
   free(other);
 }
 
+/* Matthews correlation as it is defined, of the positions that have a part in a group. */
+struct confusion {
+  double true_positive, false_positive, false_negative, true_negative;
+};
+
+static void count(struct confusion* c, double label, double prediction) {
+  c->true_positive += label * prediction;
+  c->false_positive += (1 - label) * prediction;
+  c->false_negative += label * (1 - prediction);
+  c->true_negative += (1 - label) * (1 - prediction);
+}
+
+static double matthews_loss(const struct confusion* c, const double* smooth) {
+  const double product =
+      (c->true_positive + c->false_positive) * (c->true_positive + c->false_negative) *
+      (c->true_negative + c->false_positive) * (c->true_negative + c->false_negative);
+  const double correlated =
+      c->true_positive * c->true_negative - c->false_positive * c->false_negative;
+  return 1 - (correlated + smooth[0]) / (sqrt(fmax(product, 0)) + smooth[1]);
+}
+
+/* Of class `c` of a position, which is `ignored` if nothing but ignore_class is its label. */
+static double label_of(const fastloss_overlap* call, int64_t position, int64_t c, int* ignored) {
+  const int64_t row = position / call->inner, i = position % call->inner;
+  if (call->sparse) {
+    const int64_t label = ((const uint8_t*)call->y_true)[position];
+    *ignored = call->has_ignore_class && label == call->ignore_class;
+    return label == c;
+  }
+  const double* const of_row = (const double*)call->y_true + row * call->classes * call->inner + i;
+  *ignored = call->has_ignore_class;
+  for (int64_t k = 0; k < call->classes; ++k)
+    if (k != call->ignore_class && of_row[k * call->inner] != 0) *ignored = 0;
+  return of_row[c * call->inner];
+}
+
+static double matthews_of(const fastloss_overlap* call) {
+  const int64_t images = call->per_outer ? call->outer : 1;
+  const int64_t positions = call->outer * call->above * call->inner / images;
+  const double* const y_pred = call->y_pred;
+  double total = 0;
+  for (int64_t image = 0; image < images; ++image) {
+    struct confusion all = {0, 0, 0, 0};
+    for (int64_t c = call->skip_background; c < call->classes; ++c) {
+      struct confusion one = {0, 0, 0, 0};
+      for (int64_t p = image * positions; p < (image + 1) * positions; ++p) {
+        int ignored;
+        const double label = label_of(call, p, c, &ignored);
+        if (ignored) continue;
+        const int64_t element =
+            (p / call->inner * call->classes + c) * call->inner + p % call->inner;
+        count(call->per_class ? &one : &all, label, y_pred[element]);
+      }
+      if (call->per_class) total += matthews_loss(&one, call->parameters);
+    }
+    if (!call->per_class) total += matthews_loss(&all, call->parameters);
+  }
+  return total;
+}
+
+static void check_matthews(void) {
+  static const int64_t shapes[][4] = {
+      {2, 33, 3, 1}, {2, 3, 5, 17}, {3, 1, 1, 65}, {2, 700, 7, 31}, {2, 9000, 4, 1}};
+  static const double smooth[] = {0.25, 0.5};
+  for (unsigned s = 0; s < sizeof(shapes) / sizeof(*shapes); ++s)
+    for (int option = 0; option < 32; ++option) {
+      fastloss_overlap call = {0};
+      call.loss = "matthews";
+      call.parameters = smooth;
+      call.parameter_count = 2;
+      call.reduction = FASTLOSS_SUM;
+      call.replicas = 1;
+      call.factor = 1;
+      call.outer = shapes[s][0], call.above = shapes[s][1];
+      call.classes = shapes[s][2], call.inner = shapes[s][3];
+      call.per_outer = option & 1;
+      call.per_class = option >> 1 & 1;
+      call.sparse = option >> 2 & 1;
+      call.skip_background = option >> 3 & 1 && call.classes > 1;
+      call.has_ignore_class = option >> 4 & 1;
+      call.ignore_class = call.classes - 1;
+      call.y_pred_dtype = FASTLOSS_FLOAT64;
+      call.y_true_dtype = call.sparse ? FASTLOSS_UINT8 : FASTLOSS_FLOAT64;
+      const int64_t positions = call.outer * call.above * call.inner;
+      uint8_t* const classes = masks(positions, call.classes);
+      double* const rows = calloc(positions * call.classes, sizeof(double));
+      for (int64_t p = 0; p < positions; ++p)
+        rows[(p / call.inner * call.classes + classes[p]) * call.inner + p % call.inner] = 1;
+      call.y_true = call.sparse ? (const void*)classes : (const void*)rows;
+      double* const y_pred = numbers(FASTLOSS_FLOAT64, positions * call.classes);
+      call.y_pred = y_pred;
+      snprintf(context, sizeof context, "matthews by its definition, %lldx%lldx%lldx%lld option %d",
+               (long long)call.outer, (long long)call.above, (long long)call.classes,
+               (long long)call.inner, option);
+      double loss;
+      double* const gradient = malloc(positions * call.classes * sizeof(double));
+      check(!fastloss_overlap_forward(&call, &loss, NULL, gradient), "forward");
+      const double expected = matthews_of(&call);
+      check(fabs(loss - expected) <= 1e-11 * (1 + fabs(expected)), "the loss");
+      /* A few derivatives, each against a difference of the definition. */
+      for (int k = 0; k < 5; ++k) {
+        const int64_t element = (int64_t)(uniform() * (double)(positions * call.classes));
+        const double x = y_pred[element], step = 1e-3;
+        y_pred[element] = x + step;
+        const double up = matthews_of(&call);
+        y_pred[element] = x - step;
+        const double down = matthews_of(&call);
+        y_pred[element] = x;
+        check(fabs((up - down) / (2 * step) - gradient[element]) <= 1e-7, "a derivative");
+      }
+      /* Labels and predictions that are constant. */
+      for (int k = 0; k < 4; ++k) {
+        for (int64_t i = 0; i < positions * call.classes; ++i) {
+          y_pred[i] = k & 1;
+          rows[i] = k >> 1;
+        }
+        check(!fastloss_overlap_forward(&call, &loss, NULL, gradient), "forward of constants");
+        int finite = isfinite(loss);
+        for (int64_t i = 0; i < positions * call.classes; ++i) finite &= isfinite(gradient[i]);
+        check(finite, "constants have a finite loss and gradient");
+      }
+      free(classes);
+      free(rows);
+      free(y_pred);
+      free(gradient);
+    }
+}
+
 int main(void) {
   static const struct {
     const char* name;
     double parameters[5];
     int32_t count, together;
-  } losses[] = {
-      {"dice", {0.25, 0.5}, 2, 0},          {"tversky", {0.7, 0.3, 0.25, 0.5}, 4, 0},
-      {"jaccard", {0.25, 0.5}, 2, 0},       {"focal_tversky", {0.7, 0.3, 0.75, 0.25, 0.5}, 5, 0},
-      {"log_cosh_dice", {0.25, 0.5}, 2, 0}, {"generalized_dice", {2, 0.25, 0.5}, 3, 1}};
+  } losses[] = {{"dice", {0.25, 0.5}, 2, 0},
+                {"tversky", {0.7, 0.3, 0.25, 0.5}, 4, 0},
+                {"jaccard", {0.25, 0.5}, 2, 0},
+                {"focal_tversky", {0.7, 0.3, 0.75, 0.25, 0.5}, 5, 0},
+                {"log_cosh_dice", {0.25, 0.5}, 2, 0},
+                {"matthews", {0.25, 0.5}, 2, 0},
+                {"generalized_dice", {2, 0.25, 0.5}, 3, 1}};
   static const int64_t shapes[][4] = {{1, 1, 1, 1},  {2, 33, 3, 1},  {2, 3, 5, 17}, {1, 70, 19, 1},
                                       {3, 1, 1, 65}, {0, 2, 3, 1},   {2, 0, 3, 4},  {1, 2, 0, 3},
                                       {1, 9, 65, 2}, {2, 700, 7, 31}};
@@ -177,6 +308,7 @@ int main(void) {
           free(y_true);
           free(y_pred);
         }
+  check_matthews();
   printf("%d checks, %d failures\n", checks, failures);
   return failures != 0;
 }

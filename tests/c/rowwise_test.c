@@ -149,7 +149,7 @@ static void check_loss(const char* entry) {
   char name[128];
   double parameters[4];
   snprintf(name, sizeof name, "%.*s", (int)strcspn(entry, "("), entry);
-  const int count = parameters_of(entry, parameters), sparse = fastloss_rowwise_sparse(name);
+  const int count = parameters_of(entry, parameters), sparse = strstr(entry, ":sparse") != NULL;
   for (size_t p = 0; p < 4; ++p)
     for (size_t s = 0; s < sizeof(kShapes) / sizeof(*kShapes); ++s) {
       const int64_t outer = kShapes[s][0], classes = kShapes[s][1], inner = kShapes[s][2];

@@ -1,6 +1,7 @@
 // Losses of ranges of columns of the CUDA sources, run on the host, against those of the CPU.
 #include <vector>
 
+#include "api/elementwise_call.h"
 #include "compare.h"
 
 namespace {
@@ -17,7 +18,8 @@ const Pattern<fastloss_columns> kColumns = {
 
 const double kParameters[] = {0.5, 2, 1, 0, 1e-7};
 fastloss_term term_of(const char* loss, double factor) {
-  return {loss, kParameters, fastloss_elementwise_parameter_count(loss), factor};
+  const auto* const entry = fastloss::find_loss(fastloss::kElementwiseLosses, loss);
+  return {loss, kParameters, entry->parameter_count(), factor};
 }
 const char* const kLosses[] = {
     "mean_squared_error", "huber",   "binary_crossentropy_from_logits",       "kl_divergence",

@@ -24,6 +24,7 @@ const struct {
                {"jaccard", {0.25, 0.5}, 2, false},
                {"focal_tversky", {0.7, 0.3, 0.75, 0.25, 0.5}, 5, false},
                {"log_cosh_dice", {0.25, 0.5}, 2, false},
+               {"matthews", {0.25, 0.5}, 2, false},
                {"generalized_dice", {2, 0.25, 0.5}, 3, true}};
 
 struct Shape {
@@ -156,7 +157,7 @@ void check_options() {
   for (const Shape& shape : shapes)
     for (const int32_t prediction : predictions)
       for (int option = int(turn % kStep); option < 192; option += kStep, ++turn)
-        check_option((turn + turn / 6) % 6, shape, prediction, option, turn);
+        check_option((turn + turn / 7) % 7, shape, prediction, option, turn);
 }
 
 // Pieces of several tiles, which many images make.

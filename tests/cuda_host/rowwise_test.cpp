@@ -36,7 +36,7 @@ std::vector<Loss> losses() {
         break;
       }
     }
-    loss.sparse = fastloss_rowwise_sparse(loss.name.c_str());
+    loss.sparse = entry.find(":sparse") != std::string::npos;
     loss.logits = loss.name.find("from_logits") != std::string::npos;
     found.push_back(loss);
     // Gamma 2 has a form of its own.

@@ -131,7 +131,7 @@ def test_wrong_terms_are_refused(terms, message):
 
 def test_a_gradient_in_place_is_refused_if_any_term_may_walk_twice():
     y_true, y_pred = data((2, 3))
-    with pytest.raises(ValueError, match="'hinge' may walk twice"):
+    with pytest.raises(ValueError, match="'hinge' may need a second pass"):
         kernels.elementwise(TERMS, y_true, y_pred, in_place=True)
 
 

@@ -30,7 +30,7 @@ def parameters_of(loss: str) -> tuple[float, ...]:
         **c_api.elementwise_losses(),
         **c_api.rowwise_losses(),
         **c_api.overlap_losses(),
-    }[loss]
+    }[loss].parameters
     return tuple(PARAMETERS[name] for name in names)
 
 
@@ -180,7 +180,7 @@ class Rows(NamedTuple):
 
 
 def is_sparse(loss: str) -> bool:
-    return bool(c_api.library().fastloss_rowwise_sparse(loss.encode()))
+    return c_api.rowwise_losses()[loss].sparse
 
 
 def rowwise(

@@ -1,10 +1,14 @@
-// The driver of the boxes: one walk over labels and predictions, kRowLanes boxes abreast, in fixed
-// pieces that depend on the number of boxes alone.
+// The driver of the boxes: one pass over labels and predictions, kRowLanes interleaved boxes at a
+// time, in fixed pieces that depend on the number of boxes alone.
 #include <vector>
 
 #include "api/boxes_call.h"
+#include "api/reduction.h"
 #include "cpu/kernels/box_tile.h"
+#include "cpu/kernels/isa.h"
+#include "cpu/kernels/rowwise.h"
 #include "cpu/kernels/tile.h"
+#include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/pieces.h"
 
 namespace fastloss {
@@ -13,34 +17,23 @@ namespace {
 constexpr int64_t kW = kRowLanes, kBlock = kBoxSize * kW;
 constexpr int64_t kBoxesPerPiece = kPiece / kBoxSize;
 
-template <class T, class Single, class Double>
-const auto& of_type(const Single* single, const Double* wide) {
-  if constexpr (sizeof(T) == sizeof(float))
-    return *single;
-  else
-    return *wide;
-}
-
 template <class T>
-class Walk {
+class BoxesDriver {
  public:
-  explicit Walk(const fastloss_boxes& call)
+  BoxesDriver(const fastloss_boxes& call, const Isa& isa)
       : call_(call),
-        ops_(isa().ops<T>()),
-        row_ops_(of_type<T>(isa().rows_f32, isa().rows_f64)),
-        loop_(of_type<T>(isa().boxes_f32, isa().boxes_f64)
-                  .find(call.loss, call.box_format == FASTLOSS_CENTRE)),
+        ops_(isa.ops<T>()),
+        row_ops_(isa.row_ops<T>()),
+        loop_(isa.box_ops<T>().find(call.loss, call.box_format == FASTLOSS_CENTRE)),
         label_size_(dtype_size(call.y_true_dtype)),
-        prediction_size_(dtype_size(call.y_pred_dtype)) {
-    if (call.weight && call.weight_count)
-      weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
-  }
+        prediction_size_(dtype_size(call.y_pred_dtype)),
+        weight_(weights_of<T>(call)) {}
 
   void forward(T* loss, void* gradient) {
     const double factor = reduction_factor();
     gradient_scale_ = T(factor);
     const bool each = call_.reduction == FASTLOSS_NONE;
-    const double total = walk(gradient, each ? loss : nullptr);
+    const double total = run(gradient, each ? loss : nullptr);
     if (!each) *loss = T(total * factor);
   }
 
@@ -50,22 +43,16 @@ class Walk {
       upstream_ = upstream;
     else
       gradient_scale_ *= *upstream;
-    walk(gradient, nullptr);
+    run(gradient, nullptr);
   }
 
  private:
   double reduction_factor() const {
-    if (call_.reduction == FASTLOSS_NONE || call_.reduction == FASTLOSS_SUM) return 1;
-    double divisor = double(call_.boxes);
-    if (call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight_.data) {
-      divisor = 0;
-      for (int64_t i = 0; i < weight_.count; ++i) divisor += double(weight_.data[i]);
-      if (call_.weight_expansion > 1) divisor /= double(call_.weight_expansion);
-    }
-    return divisor == 0 ? 0 : 1 / (divisor * call_.replicas);
+    const double divisor = divisor_of<T>(call_, call_.boxes);
+    return divisor == 0 ? 0 : 1 / divisor;
   }
 
-  double walk(void* gradient, T* losses) {
+  double run(void* gradient, T* losses) {
     gradient_ = static_cast<char*>(gradient);
     losses_ = losses;
     stream_ = gradient && gradient != call_.y_pred &&
@@ -75,14 +62,14 @@ class Walk {
     parallel_pieces(
         call_.parallel_for, call_.parallel_context, pieces, stream_, [&](int64_t piece) {
           const int64_t begin = piece * kBoxesPerPiece;
-          partial[piece] = walk_piece(begin, std::min(call_.boxes, begin + kBoxesPerPiece));
+          partial[piece] = run_piece(begin, std::min(call_.boxes, begin + kBoxesPerPiece));
         });
     double total = 0;
     for (const double sum : partial) total += sum;
     return total;
   }
 
-  double walk_piece(int64_t begin, int64_t end) const {
+  double run_piece(int64_t begin, int64_t end) const {
     alignas(64) T label[kBlock], prediction[kBlock], slopes[kBlock];
     Lanes<T> weight, scale, value;
     double total = 0;
@@ -112,14 +99,14 @@ class Walk {
     const char* const from = static_cast<const char*>(boxes) + first * kBoxSize * size;
     const bool converts = dtype != dtype_of<T>();
     if (converts) ops_.load(dtype, from, rows, count * kBoxSize);
-    row_ops_.abreast(converts ? rows : reinterpret_cast<const T*>(from), count, kBoxSize, lanes);
+    row_ops_.interleave(converts ? rows : reinterpret_cast<const T*>(from), count, kBoxSize, lanes);
   }
 
   void store(int64_t first, int64_t count, const T* lanes) const {
     alignas(64) T rows[kBlock];
     char* const to = gradient_ + first * kBoxSize * prediction_size_;
     const bool direct = !stream_ && call_.y_pred_dtype == dtype_of<T>();
-    row_ops_.apart(lanes, count, kBoxSize, direct ? reinterpret_cast<T*>(to) : rows);
+    row_ops_.deinterleave(lanes, count, kBoxSize, direct ? reinterpret_cast<T*>(to) : rows);
     if (!direct) ops_.store(call_.y_pred_dtype, rows, to, count * kBoxSize, stream_, nullptr);
   }
 
@@ -128,7 +115,7 @@ class Walk {
   const RowOps<T>& row_ops_;
   const BoxLoop<T> loop_;
   const int64_t label_size_, prediction_size_;
-  Pattern<T> weight_;
+  const BroadcastWeights<T> weight_;
   const T* upstream_ = nullptr;
   char* gradient_ = nullptr;
   T* losses_ = nullptr;
@@ -143,9 +130,9 @@ int fastloss_boxes_forward(const fastloss_boxes* call, void* loss, void* gradien
   using namespace fastloss;
   if (check_boxes_forward(*call, gradient)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call).forward(static_cast<double*>(loss), gradient);
+    BoxesDriver<double>(*call, isa()).forward(static_cast<double*>(loss), gradient);
   else
-    Walk<float>(*call).forward(static_cast<float*>(loss), gradient);
+    BoxesDriver<float>(*call, isa()).forward(static_cast<float*>(loss), gradient);
   return 0;
 }
 
@@ -153,13 +140,8 @@ int fastloss_boxes_backward(const fastloss_boxes* call, const void* upstream, vo
   using namespace fastloss;
   if (check_boxes_backward(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
+    BoxesDriver<double>(*call, isa()).backward(static_cast<const double*>(upstream), gradient);
   else
-    Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
+    BoxesDriver<float>(*call, isa()).backward(static_cast<const float*>(upstream), gradient);
   return 0;
-}
-
-const char* fastloss_box_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kBoxLosses);
-  return names.c_str();
 }

@@ -1,11 +1,14 @@
-// Elementwise losses of several ranges of columns in one walk. A block of rows lies in the L1 cache
+// Elementwise losses of several ranges of columns in one pass. A block of rows lies in the L1 cache
 // while each loss takes its columns out of it and adds its slopes to theirs.
 #include <algorithm>
 #include <vector>
 
 #include "api/columns_call.h"
-#include "cpu/kernels/elementwise_term.h"
+#include "api/reduction.h"
+#include "cpu/elementwise/term.h"
+#include "cpu/kernels/isa.h"
 #include "cpu/kernels/tile.h"
+#include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/pieces.h"
 #include "cpu/runtime/scratch.h"
 
@@ -45,36 +48,36 @@ struct Part {
 };
 
 template <class Element>
-void take_out(const Matrix& matrix, const Part& part, void* to) {
-  const Element* from =
+void gather(const Matrix& matrix, const Part& part, void* to) {
+  const Element* const first =
       reinterpret_cast<const Element*>(matrix.data) + part.row * matrix.columns + part.column;
   Element* out = static_cast<Element*>(to);
   constexpr int64_t kAhead = 2048;
-  for (int64_t row = 0; row < part.rows; ++row, from += matrix.columns) {
-    prefetch<1>(reinterpret_cast<const char*>(from) + kAhead, part.columns * matrix.size);
+  for (int64_t row = 0; row < part.rows; ++row) {
+    const Element* const from = first + row * matrix.columns;
+    prefetch<1>(from, kAhead, part.columns * matrix.size);
     for (int64_t c = 0; c < part.columns; ++c) *out++ = from[c];
   }
 }
 
 template <class T>
-class Walk {
+class ColumnsDriver {
  public:
-  explicit Walk(const fastloss_columns& call)
+  explicit ColumnsDriver(const fastloss_columns& call)
       : call_(call),
         ops_(isa().ops<T>()),
         label_(call.y_true, call.y_true_dtype, call.true_columns),
-        prediction_(call.y_pred, call.y_pred_dtype, call.pred_columns) {
+        prediction_(call.y_pred, call.y_pred_dtype, call.pred_columns),
+        weight_(weights_of<T>(call)) {
     tasks_.reserve(call.task_count);
     for (int32_t k = 0; k < call.task_count; ++k) {
       tasks_.emplace_back(call.tasks[k], ops_);
       if (call.factor) tasks_[k].factor *= double(static_cast<const T*>(call.factor)[k]);
     }
-    if (call.weight && call.weight_count)
-      weight_ = {static_cast<const T*>(call.weight), call.weight_count, call.weight_repeat};
   }
 
   void forward(T* loss, T* task_values, void* gradient) {
-    const Sums totals = walk(1, gradient);
+    const Sums totals = run(1, gradient);
     double total = 0;
     for (size_t k = 0; k < totals.size(); ++k) {
       const double value = call_.rows ? totals[k] * tasks_[k].reduction : 0;
@@ -84,17 +87,17 @@ class Walk {
     *loss = T(total);
   }
 
-  void backward(const T* upstream, void* gradient) { walk(*upstream, gradient); }
+  void backward(const T* upstream, void* gradient) { run(*upstream, gradient); }
 
  private:
   // One number for each task.
   using Sums = std::vector<double>;
 
-  Sums walk(T upstream, void* gradient) {
+  Sums run(T upstream, void* gradient) {
     gradient_ = static_cast<char*>(gradient);
     const int64_t elements = call_.rows * call_.pred_columns;
     stream_ = gradient && gradient != call_.y_pred && elements * prediction_.size >= kStreamBytes;
-    const double divisor = divisor_of(call_, weight_);
+    const double divisor = divisor_of<T>(call_, call_.rows);
     for (Task<T>& task : tasks_) task.reduce(task.columns, divisor, upstream);
 
     const int64_t width = std::max<int64_t>(1, call_.pred_columns);
@@ -147,15 +150,15 @@ class Walk {
          padded, predictions);
     const TileLoop<T> loop =
         task.loops.hard_labels && ops_.binary(labels, n) ? task.loops.hard_labels : task.loops.any;
-    const auto run = [&](T* value, T* total) {
+    const auto evaluate = [&](T* value, T* total) {
       loop(task.parameters, labels, predictions, nullptr, nullptr, task.scale, value, total,
            gradient_ ? own : nullptr, false, padded);
     };
     double sum = 0;
     if (weight_.data)
-      run(values, nullptr);
+      evaluate(values, nullptr);
     else
-      sum = sum_of_values(ops_, n, padded, values, run);
+      sum = sum_of_values(ops_, n, padded, values, evaluate);
     if (gradient_) {
       T* to = slopes + part.row * call_.pred_columns + task.first_pred + part.column;
       const T* from = own;
@@ -175,16 +178,16 @@ class Walk {
     void* const out = matrix.dtype == dtype_of<T>() ? static_cast<void*>(to) : raw;
     switch (matrix.size) {
       case 1:
-        take_out<uint8_t>(matrix, part, out);
+        gather<uint8_t>(matrix, part, out);
         break;
       case 2:
-        take_out<uint16_t>(matrix, part, out);
+        gather<uint16_t>(matrix, part, out);
         break;
       case 4:
-        take_out<uint32_t>(matrix, part, out);
+        gather<uint32_t>(matrix, part, out);
         break;
       default:
-        take_out<uint64_t>(matrix, part, out);
+        gather<uint64_t>(matrix, part, out);
     }
     const int64_t n = part.elements();
     if (out == raw) ops_.load(matrix.dtype, raw, to, n);
@@ -194,8 +197,8 @@ class Walk {
   const fastloss_columns& call_;
   const TileOps<T>& ops_;
   const Matrix label_, prediction_;
+  const BroadcastWeights<T> weight_;
   std::vector<Task<T>> tasks_;
-  Pattern<T> weight_;
   char* gradient_ = nullptr;
   bool stream_ = false;
 };
@@ -208,11 +211,11 @@ int fastloss_columns_forward(const fastloss_columns* call, void* loss, void* tas
   using namespace fastloss;
   if (check_columns(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call).forward(static_cast<double*>(loss), static_cast<double*>(task_values),
-                                gradient);
+    ColumnsDriver<double>(*call).forward(static_cast<double*>(loss),
+                                         static_cast<double*>(task_values), gradient);
   else
-    Walk<float>(*call).forward(static_cast<float*>(loss), static_cast<float*>(task_values),
-                               gradient);
+    ColumnsDriver<float>(*call).forward(static_cast<float*>(loss), static_cast<float*>(task_values),
+                                        gradient);
   return 0;
 }
 
@@ -220,8 +223,8 @@ int fastloss_columns_backward(const fastloss_columns* call, const void* upstream
   using namespace fastloss;
   if (check_columns(*call)) return -1;
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
-    Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
+    ColumnsDriver<double>(*call).backward(static_cast<const double*>(upstream), gradient);
   else
-    Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
+    ColumnsDriver<float>(*call).backward(static_cast<const float*>(upstream), gradient);
   return 0;
 }

@@ -1,6 +1,6 @@
-// Compiled once per instruction set, under the rules of tile.cpp.
 #include "cpu/kernels/box_tile.h"
 
+#include "cpu/kernels/same_text.h"
 #include "losses/boxes.h"
 
 namespace fastloss {
@@ -8,26 +8,21 @@ namespace FASTLOSS_ISA {
 namespace {
 
 constexpr int64_t kWidth = kRowLanes;
-// In every format, what belongs to one axis is two coordinates apart.
-constexpr int64_t kApart = 2 * kWidth;
-
-bool same(const char* x, const char* y) {
-  while (*x && *x == *y) ++x, ++y;
-  return *x == *y;
-}
+// In every format, the two coordinates of one axis are as far from each other.
+constexpr int64_t kOther = 2 * kWidth;
 
 template <bool kCentred, class T>
 FASTLOSS_INLINE Axis<T> axis_of(const T* prediction, const T* label) {
   if constexpr (kCentred)
-    return Axis<T>::of_centres(prediction[0], prediction[kApart], label[0], label[kApart]);
+    return Axis<T>::of_centres(prediction[0], prediction[kOther], label[0], label[kOther]);
   else
-    return Axis<T>::of_corners({prediction[0], prediction[kApart]}, {label[0], label[kApart]});
+    return Axis<T>::of_corners({prediction[0], prediction[kOther]}, {label[0], label[kOther]});
 }
 
 template <bool kCentred, class T>
-FASTLOSS_INLINE void put(Ends<T> slope, T scale, T* gradient) {
+FASTLOSS_INLINE void store(Ends<T> slope, T scale, T* gradient) {
   gradient[0] = scale * (kCentred ? slope.low + slope.high : slope.low);
-  gradient[kApart] = scale * (kCentred ? T(0.5) * (slope.high - slope.low) : slope.high);
+  gradient[kOther] = scale * (kCentred ? T(0.5) * (slope.high - slope.low) : slope.high);
 }
 
 template <class Loss, bool kCentred, class T>
@@ -37,8 +32,8 @@ FASTLOSS_INLINE BoxPoint<T> at(const Loss& loss, const T* label, const T* predic
 }
 
 template <class Loss, bool kCentred, class T>
-void walk(const double* parameters, const T* __restrict label, const T* __restrict prediction,
-          const Lanes<T>& scale, Lanes<T>* __restrict value, T* __restrict gradient) {
+void evaluate(const double* parameters, const T* __restrict label, const T* __restrict prediction,
+              const Lanes<T>& scale, Lanes<T>* __restrict value, T* __restrict gradient) {
   const Loss loss(parameters);
   if (!gradient) {
     for (int64_t k = 0; k < kWidth; ++k)
@@ -48,15 +43,16 @@ void walk(const double* parameters, const T* __restrict label, const T* __restri
   for (int64_t k = 0; k < kWidth; ++k) {
     const BoxPoint<T> point = at<Loss, kCentred>(loss, label + k, prediction + k);
     value->lane[k] = point.value;
-    put<kCentred>(point.x, scale.lane[k], gradient + k);
-    put<kCentred>(point.y, scale.lane[k], gradient + k + kWidth);
+    store<kCentred>(point.x, scale.lane[k], gradient + k);
+    store<kCentred>(point.y, scale.lane[k], gradient + k + kWidth);
   }
 }
 
 template <class T>
 BoxLoop<T> find(const char* loss, bool centred) {
 #define FASTLOSS_FIND(NAME, ...) \
-  if (same(loss, #NAME)) return centred ? walk<NAME<T>, true, T> : walk<NAME<T>, false, T>;
+  if (same_text(loss, #NAME))    \
+    return centred ? evaluate<NAME<T>, true, T> : evaluate<NAME<T>, false, T>;
   FASTLOSS_BOX_LOSSES(FASTLOSS_FIND)
 #undef FASTLOSS_FIND
   return nullptr;

@@ -1,8 +1,8 @@
-// What the driver of the boxes asks of an instruction set: a loop over kRowLanes pairs of boxes
-// that go abreast, coordinate after coordinate, as RowOps<T>::abreast lays them out.
+// What the driver of the boxes asks of an instruction set: a loop over kRowLanes pairs of boxes,
+// interleaved: a coordinate of all of them is followed by the next of all of them.
 #pragma once
 
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/lanes.h"
 
 namespace fastloss {
 

@@ -1,23 +1,14 @@
-// Sums in an order that is the same for every width of a vector: 32 running sums, joined pairwise.
+// Sums in an order that is the same for every width of a vector: 32 running sums, added pairwise.
 #pragma once
 
-#include "losses/target.h"
+#include "cpu/kernels/vector.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
 constexpr int kSums = 32;
 
-// Vectors by name, as the compiler would keep an array of 32 in memory, for more than the additions
-// cost.
+// Vectors by name: an array of 32 numbers would stay in memory, at more than the additions cost.
 template <class T>
 class RunningSums {
  public:
@@ -25,7 +16,7 @@ class RunningSums {
     for (int k = 0; k < kVectors; ++k) sums_[k] += *reinterpret_cast<const Vector*>(x + k * kWidth);
   }
 
-  T joined() const {
+  T total() const {
     Vector sums[kVectors];
     __builtin_memcpy(sums, sums_, sizeof(sums));
     for (int half = kVectors / 2; half > 0; half /= 2)

@@ -1,4 +1,4 @@
-// What the driver asks of an instruction set: loops over one tile that sits in the L1 cache.
+// What a driver asks of an instruction set: loops over one tile that sits in the L1 cache.
 #pragma once
 
 #include <cstdint>
@@ -6,19 +6,19 @@
 namespace fastloss {
 
 // Loops over a tile run over whole vectors only, so that an element's result does not depend on
-// where it stands: the driver pads every tile to a multiple of this.
+// its position: the driver pads every tile to a multiple of this.
 constexpr int64_t kLanes = 64;
 // Small enough for the buffers of two hyperthreads to share one L1 cache.
 constexpr int64_t kTile = 512;
 
 // value, gradient = value[i], slope[i] * scale for T = float or double; with `adds`, which goes
 // without `column`, the gradient is added to. `total` takes the sum of the values in place of
-// `value`, without `column`. `decay` is exp(-|prediction|) where the caller has it, for losses of
-// logits. It, `column` and the outputs may be null; `count` is a multiple of kLanes.
+// `value`, without `column`. `exp_neg_abs` is exp(-|prediction|) where the caller has it, for
+// losses of logits. It, `column` and the outputs may be null; `count` is a multiple of kLanes.
 template <class T>
 using TileLoop = void (*)(const double* parameters, const T* label, const T* prediction,
-                          const T* decay, const T* column, T scale, T* value, T* total, T* gradient,
-                          bool adds, int64_t count);
+                          const T* exp_neg_abs, const T* column, T scale, T* value, T* total,
+                          T* gradient, bool adds, int64_t count);
 
 template <class T>
 struct TileLoops {
@@ -26,12 +26,12 @@ struct TileLoops {
   TileLoop<T> hard_labels;  // for labels that are all 0 or 1; null where it would not be cheaper
 };
 
-// The end of what has been stored past the caches, not yet a whole line: kept until what follows it
-// completes it.
+// The end of what has been stored past the caches, not yet a whole line: it waits for what follows
+// to complete it.
 struct OpenLine {
   alignas(64) char bytes[64];
-  char* next = nullptr;  // where it goes on
-  int64_t begin = 0;     // what comes before in this line is another's
+  char* next = nullptr;  // where what follows would be stored
+  int64_t begin = 0;     // what precedes this offset in the line is another's
 };
 
 template <class T>
@@ -52,7 +52,7 @@ struct TileOps {
   T (*sum)(const T* x, int64_t count);
   // out[r] = factor * sum of row r
   void (*row_sums)(const T* x, int64_t rows, int64_t columns, T factor, T* out);
-  // 1 if every label is 0 or 1.
+  // Whether every label is 0 or 1.
   bool (*binary)(const T* x, int64_t count);
 };
 
@@ -68,43 +68,5 @@ double sum_of_values(const TileOps<T>& ops, int64_t n, int64_t padded, T* values
   run(values, nullptr);
   return double(ops.sum(values, n));
 }
-
-template <class T>
-struct RowOps;
-template <class T>
-struct OverlapOps;
-template <class T>
-struct BoxOps;
-
-struct Isa {
-  const char* name;
-  TileOps<float> f32;
-  TileOps<double> f64;
-  const RowOps<float>* rows_f32;
-  const RowOps<double>* rows_f64;
-  const OverlapOps<float>* overlap_f32;
-  const OverlapOps<double>* overlap_f64;
-  const BoxOps<float>* boxes_f32;
-  const BoxOps<double>* boxes_f64;
-  bool (*scalar_probe)(const char* function, bool is_double, const void* x, const void* y,
-                       void* out, long long count);
-
-  template <class T>
-  const TileOps<T>& ops() const;
-};
-
-template <>
-inline const TileOps<float>& Isa::ops<float>() const {
-  return f32;
-}
-template <>
-inline const TileOps<double>& Isa::ops<double>() const {
-  return f64;
-}
-
-const Isa& isa();
-const Isa* find_isa(const char* name);
-const char* isa_names();
-bool set_isa(const char* name);
 
 }  // namespace fastloss

@@ -10,9 +10,11 @@
 #include "api/error.h"
 #include "api/fastloss.h"
 #include "api/rowwise_call.h"
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/isa.h"
+#include "cpu/kernels/rowwise.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/rowwise/interleave.h"
+#include "cpu/runtime/broadcast_weights.h"
 #include "cpu/runtime/labels.h"
 #include "cpu/runtime/pieces.h"
 #include "cpu/runtime/scratch.h"
@@ -62,13 +64,13 @@ class Walk {
   explicit Walk(const fastloss_rowwise& call)
       : call_(call),
         ops_(isa().ops<T>()),
-        row_ops_(fastloss::row_ops<T>()),
+        row_ops_(isa().row_ops<T>()),
         loops_(row_ops_.find(call.loss, call.parameters)),
-        join_two_(fastloss::row_ops<double>().find(call.loss, call.parameters).dense.combine_two),
+        join_two_(isa().row_ops<double>().find(call.loss, call.parameters).dense.combine_two),
         rows_(call.outer * call.inner),
         sparse_(find_loss(kRowwiseLosses, call.loss)->sparse),
         picks_(loops_.sparse.at_label && call.label_smoothing == 0),
-        abreast_(call.classes, call.inner),
+        abreast_(call.classes, call.inner, isa()),
         prediction_{
             {call.y_pred, call.y_pred_dtype}, loops_.prediction, loops_.dense.pad_prediction},
         label_{{call.y_true, call.y_true_dtype}, loops_.label, loops_.dense.pad_label},
@@ -228,7 +230,7 @@ class Walk {
     gradient_ = static_cast<char*>(gradient);
     losses_ = losses;
     inner_scale_ = gradient_scale_;
-    if (softens(prediction_) || loops_.label == Normalization::softmax)
+    if (scales_logits(prediction_) || loops_.label == Normalization::softmax)
       inner_scale_ /= T(call_.temperature);
     const int64_t elements = rows_ * call_.classes;
     const bool stream =
@@ -332,11 +334,11 @@ class Walk {
 
   const T* load_chunk(const Side<T>& side, int64_t row, Chunk chunk, T* buffer, T* slope) const {
     const char* from = side.data + (row * call_.classes + chunk.begin) * side.size;
-    const bool soft = softens(side);
+    const bool soft = scales_logits(side);
     if (side.dtype == dtype_of<T>() && chunk.size == chunk.padded) {
       const T* const x = reinterpret_cast<const T*>(from);
       if (!soft) return x;
-      soften(side, x, chunk.padded, buffer, slope);
+      scale_logits(side, x, chunk.padded, buffer, slope);
       return buffer;
     }
     ops_.load(side.dtype, from, buffer, chunk.size);
@@ -344,21 +346,21 @@ class Walk {
     if (soft) {
       alignas(64) T raw[kChunk];
       std::copy(buffer, buffer + chunk.padded, raw);
-      soften(side, raw, chunk.padded, buffer, slope);
+      scale_logits(side, raw, chunk.padded, buffer, slope);
       std::fill(buffer + chunk.size, buffer + chunk.padded, side.pad);
     }
     return buffer;
   }
 
-  bool softens(const Side<T>& side) const {
+  bool scales_logits(const Side<T>& side) const {
     return side.normalization == Normalization::softmax &&
            (call_.temperature != 1 || call_.logit_softcap != 0);
   }
 
-  void soften(const Side<T>& side, const T* x, int64_t size, T* z, T* slope) const {
+  void scale_logits(const Side<T>& side, const T* x, int64_t size, T* z, T* slope) const {
     const bool caps = &side == &prediction_;
-    row_ops_.soften(x, size, caps ? T(call_.logit_softcap) : T(0), T(1 / call_.temperature), z,
-                    caps && call_.logit_softcap != 0 ? slope : nullptr);
+    row_ops_.scale_logits(x, size, caps ? T(call_.logit_softcap) : T(0), T(1 / call_.temperature),
+                          z, caps && call_.logit_softcap != 0 ? slope : nullptr);
   }
 
   Normalizer normalizer(const Side<T>& side, int64_t row, T* buffer, T* exps, T* kept,
@@ -377,10 +379,10 @@ class Walk {
       reference.lane[0] = empty ? T(0) : largest;
       fill(&lanes, T(-0.0));
       row_ops_.exps(x, chunk.padded, reference, false, kept ? kept + begin : exps, &lanes,
-                    side.data + (row * call_.classes + begin + chunk.size) * side.size,
+                    address(side, row * call_.classes + begin + chunk.size),
                     fetches_labels && &side == &prediction_
-                        ? label_.data + (row * call_.classes + begin) * label_.size
-                        : nullptr);
+                        ? address(label_, row * call_.classes + begin)
+                        : 0);
       const double sum = double(row_ops_.sum(lanes));
       if (empty) {
         n.sum += sum;
@@ -398,9 +400,14 @@ class Walk {
     return n;
   }
 
+  // It may lie past the array's end.
+  static uintptr_t address(const Side<T>& side, int64_t element) {
+    return reinterpret_cast<uintptr_t>(side.data) + uintptr_t(element * side.size);
+  }
+
   // The exponentials of a chunk, and in `shares` what makes shares of them.
   const T* chunk_exps(const Normalizer& n, const T* x, Chunk chunk, int64_t index, const T* kept,
-                      const T* references, T* buffer, RowShares<T>* shares) const {
+                      const T* references, T* buffer, RowNormalizer<T>* shares) const {
     if (kept) {
       const double below = double(references[index]) - n.maximum;
       shares->factor.lane[0] = T((below == 0 ? 1 : std::exp(below)) / n.sum);
@@ -410,7 +417,8 @@ class Walk {
     fill(&sums, T(-0.0));
     reference.lane[0] = T(n.maximum);
     shares->factor.lane[0] = T(1 / n.sum);
-    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, x, nullptr);
+    row_ops_.exps(x, chunk.padded, reference, false, buffer, &sums, reinterpret_cast<uintptr_t>(x),
+                  0);
     return buffer;
   }
 
@@ -446,7 +454,7 @@ class Walk {
     if (!sparse_)
       return first_largest(prediction_, row, buffer) == first_largest(label_, row, buffer);
     // Softened logits may not tell two classes apart.
-    if (loops_.prediction != Normalization::softmax || softens(prediction_))
+    if (loops_.prediction != Normalization::softmax || scales_logits(prediction_))
       return first_largest(prediction_, row, buffer) == task.label;
     return double(element(row, task.label)) == n.maximum &&
            first_in_chunk(prediction_, row, chunk_at(n.place), T(n.maximum), buffer) == task.label;
@@ -562,9 +570,9 @@ class Walk {
     ops_.load(prediction_.dtype,
               prediction_.data + (abreast_.offset(row) + c * call_.inner) * prediction_.size, raw,
               1);
-    if (!softens(prediction_)) return raw[0];
+    if (!scales_logits(prediction_)) return raw[0];
     std::fill(raw + 1, raw + kW, raw[0]);
-    soften(prediction_, raw, kW, buffer, nullptr);
+    scale_logits(prediction_, raw, kW, buffer, nullptr);
     return buffer[0];
   }
 
@@ -600,7 +608,7 @@ class Walk {
       Lanes<T> factor;
       factor.lane[0] = others;
       if (logits) {
-        RowShares<T> shares;
+        RowNormalizer<T> shares;
         block.prediction_exps =
             chunk_exps(n, block.prediction, chunk, index, b.kept_prediction_exps,
                        b.prediction_references, b.prediction_exps, &shares);
@@ -622,7 +630,7 @@ class Walk {
     return weight * value.lane[0];
   }
 
-  static void set_shares(const Normalizer& n, RowShares<T>* shares) {
+  static void set_shares(const Normalizer& n, RowNormalizer<T>* shares) {
     shares->factor.lane[0] = T(1 / n.sum);
     shares->shift.lane[0] = T(n.maximum);
     shares->log_sum.lane[0] = T(n.log_sum);
@@ -639,7 +647,7 @@ class Walk {
     state.scale.lane[0] = task.scale;
     if (loops_.prediction == Normalization::sum)
       state.scale.lane[0] = T(double(task.scale) / n.sum);
-    state.extra.lane[0] = z_loss_slope(n.maximum + n.log_sum);
+    state.z_loss_slope.lane[0] = z_loss_slope(n.maximum + n.log_sum);
 
     const auto block_of = [&](Chunk chunk, int64_t index) {
       RowBlock<T> block = {chunk_labels(row, task, chunk, b.label), nullptr,
@@ -685,8 +693,8 @@ class Walk {
   // ---- Abreast: the lanes are rows.
 
   // Fills in what makes shares of a block, and its exponentials.
-  void share_abreast(Normalization normalization, const T* x, const void* ahead, T* exps,
-                     RowShares<T>* shares) const {
+  void share_abreast(Normalization normalization, const T* x, uintptr_t ahead, T* exps,
+                     RowNormalizer<T>* shares) const {
     const int64_t size = call_.classes * kW;
     Lanes<T> sum;
     fill(&sum, T(-0.0));
@@ -695,7 +703,7 @@ class Walk {
       row_ops_.maxima(x, size, &shares->shift);
       for (T& shift : shares->shift.lane)
         shift = shift == -std::numeric_limits<T>::infinity() ? T(0) : shift;
-      row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead, nullptr);
+      row_ops_.exps(x, size, shares->shift, true, exps, &sum, ahead, 0);
       row_ops_.log(sum, &shares->log_sum);
     } else if (normalization == Normalization::sum) {
       loops_.sum_clipped(call_.parameters, x, size, &sum);
@@ -760,18 +768,18 @@ class Walk {
       read_tasks(first, count, &tasks);
       abreast_.load(prediction_, first, count, rows, prediction);
       if (hit_) hits_abreast(first, count, tasks, prediction, rows, label, hits);
-      if (softens(prediction_)) {
+      if (scales_logits(prediction_)) {
         std::copy(prediction, prediction + size, gradient);
-        soften(prediction_, gradient, size, prediction, caps ? slope : nullptr);
+        scale_logits(prediction_, gradient, size, prediction, caps ? slope : nullptr);
       }
-      const void* const ahead = abreast_.next(prediction_, first, prediction);
+      const uintptr_t ahead = abreast_.next(prediction_, first, prediction);
       share_abreast(loops_.prediction, prediction, ahead, exps, &state.prediction);
       Lanes<T> value, log_sum_exp;
       for (int64_t k = 0; k < kW; ++k)
         log_sum_exp.lane[k] = state.prediction.shift.lane[k] + state.prediction.log_sum.lane[k];
       if (call_.z_loss != 0)
         for (int64_t k = 0; k < kW; ++k)
-          state.extra.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
+          state.z_loss_slope.lane[k] = z_loss_slope(double(log_sum_exp.lane[k]));
       if (picks_)
         pick_abreast(tasks, block, state, &value, gradient);
       else
@@ -802,7 +810,7 @@ class Walk {
 
   void pick_abreast(const RowTasks<T>& tasks, const RowBlock<T>& block, const RowState<T>& state,
                     Lanes<T>* value, T* gradient) const {
-    const RowShares<T>& shares = state.prediction;
+    const RowNormalizer<T>& shares = state.prediction;
     Lanes<T> p, z, x, slope, others, patch;
     int64_t place[kW];
     for (int64_t k = 0; k < kW; ++k) {
@@ -833,7 +841,7 @@ class Walk {
     if (!gradient_) return;
     for (int64_t k = 0; k < kW; ++k) {
       const T scale = tasks.scale.lane[k];
-      const T rest = (state.extra.lane[k] - slope.lane[k]) * scale;
+      const T rest = (state.z_loss_slope.lane[k] - slope.lane[k]) * scale;
       others.lane[k] =
           loops_.prediction == Normalization::none ? T(0) : rest * shares.factor.lane[k];
       patch.lane[k] = slope.lane[k] * scale;
@@ -852,11 +860,12 @@ class Walk {
                      Lanes<T>* value, T* gradient) const {
     labels_abreast(first, count, tasks, rows, label);
     if (loops_.label == Normalization::softmax) {
-      if (softens(label_)) {
+      if (scales_logits(label_)) {
         std::copy(label, label + block.size, gradient);
-        soften(label_, gradient, block.size, label, nullptr);
+        scale_logits(label_, gradient, block.size, label, nullptr);
       }
-      share_abreast(Normalization::softmax, label, label, label_exps, &state->label);
+      share_abreast(Normalization::softmax, label, reinterpret_cast<uintptr_t>(label), label_exps,
+                    &state->label);
     }
     Lanes<T> sums[3];
     loops_.dense.identity(sums);
@@ -878,10 +887,10 @@ class Walk {
   void (*const join_two_)(const double*, double*);
   const int64_t rows_;
   const bool sparse_, picks_;
-  const Abreast<T> abreast_;
+  const InterleavedRows<T> abreast_;
   const Side<T> prediction_, label_;
   const T* const class_weight_;
-  Pattern<T> weight_;
+  BroadcastWeights<T> weight_;
   const T* upstream_ = nullptr;
   std::vector<uint8_t> ignored_;
   char* gradient_ = nullptr;
@@ -913,14 +922,4 @@ int fastloss_rowwise_backward(const fastloss_rowwise* call, const void* upstream
   if (call->y_pred_dtype == FASTLOSS_FLOAT64)
     return Walk<double>(*call).backward(static_cast<const double*>(upstream), gradient);
   return Walk<float>(*call).backward(static_cast<const float*>(upstream), gradient);
-}
-
-int fastloss_rowwise_sparse(const char* loss) {
-  const fastloss::RowwiseLossEntry* entry = fastloss::find_loss(fastloss::kRowwiseLosses, loss);
-  return entry && entry->sparse;
-}
-
-const char* fastloss_rowwise_losses(void) {
-  static const std::string names = fastloss::names_of(fastloss::kRowwiseLosses);
-  return names.c_str();
 }

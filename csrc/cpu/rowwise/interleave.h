@@ -1,32 +1,15 @@
-// Rows of a matrix (outer, classes, inner) kRowLanes abreast: the lanes are rows, class after
-// class. Row o * inner + i is [o, :, i].
+// Rows of a matrix (outer, classes, inner) as kRowLanes interleaved ones: the lanes are rows, and
+// class follows class. Row o * inner + i is [o, :, i].
 #pragma once
 
 #include <algorithm>
 
-#include "cpu/kernels/row_tile.h"
-#include "cpu/kernels/tile.h"
+#include "cpu/kernels/isa.h"
+#include "cpu/kernels/rowwise.h"
+#include "cpu/rowwise/fill_lanes.h"
 #include "cpu/runtime/pieces.h"
 
 namespace fastloss {
-
-template <class T>
-const RowOps<T>& row_ops();
-template <>
-inline const RowOps<float>& row_ops<float>() {
-  return *isa().rows_f32;
-}
-template <>
-inline const RowOps<double>& row_ops<double>() {
-  return *isa().rows_f64;
-}
-
-// Sums start at -0, which adds nothing and is quicker to write than +0: that is done by string
-// stores.
-template <class T>
-void fill(Lanes<T>* lanes, T value) {
-  std::fill(lanes->lane, lanes->lane + kRowLanes, value);
-}
 
 struct Matrix {
   const char* data;
@@ -38,16 +21,16 @@ struct Matrix {
 };
 
 template <class T>
-class Abreast {
+class InterleavedRows {
  public:
-  Abreast(int64_t classes, int64_t inner)
-      : classes_(classes), inner_(inner), ops_(isa().ops<T>()), row_ops_(fastloss::row_ops<T>()) {}
+  InterleavedRows(int64_t classes, int64_t inner, const Isa& isa)
+      : classes_(classes), inner_(inner), ops_(isa.ops<T>()), row_ops_(isa.row_ops<T>()) {}
 
-  // Of the first class of a row; those that follow are `inner` apart.
+  // Of the first class of a row; each of the others follows `inner` elements after the one before.
   int64_t offset(int64_t row) const { return row / inner_ * classes_ * inner_ + row % inner_; }
 
-  // `rows` holds a block on its way; both buffers have classes * kRowLanes elements. The lanes
-  // beyond `count` are 0.
+  // The block of `count` rows from `first` on. `rows` is a buffer for their elements as T; it and
+  // `lanes` have classes * kRowLanes elements. Lanes beyond `count` are 0.
   void load(const Matrix& matrix, int64_t first, int64_t count, T* rows, T* lanes) const {
     if (inner_ == 1) {
       const char* const from = matrix.data + first * classes_ * matrix.size;
@@ -56,7 +39,7 @@ class Abreast {
         ops_.load(matrix.dtype, from, rows, count * classes_);
         source = rows;
       }
-      row_ops_.abreast(source, count, classes_, lanes);
+      row_ops_.interleave(source, count, classes_, lanes);
       return;
     }
     if (count < kRowLanes) std::fill(lanes, lanes + classes_ * kRowLanes, T(0));
@@ -71,7 +54,7 @@ class Abreast {
              bool stream) const {
     const int64_t size = dtype_size(dtype);
     if (inner_ == 1) {
-      row_ops_.apart(lanes, count, classes_, rows);
+      row_ops_.deinterleave(lanes, count, classes_, rows);
       ops_.store(dtype, rows, to + first * classes_ * size, count * classes_, stream, nullptr);
       return;
     }
@@ -82,13 +65,16 @@ class Abreast {
     });
   }
 
-  // Where the block after this one lies, as far as it can be fetched in one go.
-  const void* next(const Matrix& matrix, int64_t first, const void* otherwise) const {
-    return inner_ == 1 ? matrix.data + (first + kRowLanes) * classes_ * matrix.size : otherwise;
+  // Where the next block lies, if its rows are contiguous; else `otherwise`. It may lie past the
+  // array's end: an address to fetch from, and no pointer.
+  uintptr_t next(const Matrix& matrix, int64_t first, const void* otherwise) const {
+    if (inner_ != 1) return reinterpret_cast<uintptr_t>(otherwise);
+    const int64_t offset = (first + kRowLanes) * classes_ * matrix.size;
+    return reinterpret_cast<uintptr_t>(matrix.data) + uintptr_t(offset);
   }
 
  private:
-  // Calls run(lane, size, element) for the rows of a block that lie side by side.
+  // Calls run(lane, size, element) for the rows of a block whose elements are neighbours.
   template <class Run>
   void each_run(int64_t first, int64_t count, const Run& run) const {
     for (int64_t k = 0; k < count;) {

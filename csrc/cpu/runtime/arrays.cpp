@@ -1,6 +1,7 @@
 // What is done to gradients as a whole.
 #include "api/error.h"
 #include "api/fastloss.h"
+#include "cpu/kernels/isa.h"
 #include "cpu/kernels/tile.h"
 #include "cpu/runtime/pieces.h"
 
@@ -13,7 +14,6 @@ void scale(int32_t dtype, int64_t count, const char* gradient, T upstream, char*
   const TileOps<T>& ops = isa().ops<T>();
   const int64_t size = dtype_size(dtype);
   const bool stream = scaled != gradient && count * size >= kStreamBytes;
-  if (!count) return;
   parallel_pieces(parallel_for, context, ceil_div(count, kPiece), stream, [&](int64_t piece) {
     alignas(64) T tile[kTile];
     const int64_t end = std::min(count, (piece + 1) * kPiece);
@@ -49,6 +49,7 @@ int fastloss_scale(int32_t dtype, int64_t count, const void* gradient, const voi
   using namespace fastloss;
   const char* from = static_cast<const char*>(gradient);
   char* to = static_cast<char*>(scaled);
+  if (count < 0) return fail("count is %lld; expected none or more", static_cast<long long>(count));
   if (dtype == FASTLOSS_FLOAT64)
     scale<double>(dtype, count, from, *static_cast<const double*>(upstream), to, parallel_for,
                   context);
@@ -64,6 +65,7 @@ int fastloss_accumulate(int32_t dtype, int64_t count, const void* part, void* to
                         fastloss_parallel_for parallel_for, void* context) {
   using namespace fastloss;
   const char* from = static_cast<const char*>(part);
+  if (count < 0) return fail("count is %lld; expected none or more", static_cast<long long>(count));
   if (!is_prediction_dtype(dtype))
     return fail("dtype code %d cannot be accumulated; expected a float", dtype);
   if (dtype == FASTLOSS_FLOAT64)

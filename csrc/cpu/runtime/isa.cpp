@@ -1,8 +1,8 @@
+#include "cpu/kernels/isa.h"
+
 #include <atomic>
 #include <cstring>
 #include <string>
-
-#include "cpu/kernels/tile.h"
 
 namespace fastloss {
 namespace baseline {
@@ -57,15 +57,16 @@ const Isa* find_isa(const char* name) {
 }
 
 const char* isa_names() {
-  static const std::string names = [] {
+  // Never freed: who has asked may read it until the process ends.
+  static const std::string* const names = [] {
     int count;
     const Candidate* all = candidates(&count);
-    std::string text;
+    std::string* const text = new std::string;
     for (int i = 0; i < count; ++i)
-      if (all[i].runs) text += (text.empty() ? "" : " ") + std::string(all[i].isa->name);
+      if (all[i].runs) *text += (text->empty() ? "" : " ") + std::string(all[i].isa->name);
     return text;
   }();
-  return names.c_str();
+  return names->c_str();
 }
 
 const Isa& isa() { return *current().load(std::memory_order_relaxed); }

@@ -1,11 +1,11 @@
 // Labels that are classes, in any dtype.
 #pragma once
 
+#include <cstdint>
 #include <limits>
 
-#include "cpu/kernels/row_tile.h"
-#include "cpu/kernels/tile.h"
-#include "cpu/runtime/pieces.h"
+#include "api/fastloss.h"
+#include "losses/convert.h"
 
 namespace fastloss {
 
@@ -20,7 +20,17 @@ inline void read_integers(const void* data, int64_t first, int64_t count, int64_
     out[k] = Integer(-1) < 0 || fits(from[k]) ? int64_t(from[k]) : -1;
 }
 
-// The labels from `first` on, up to kRowLanes of them.
+template <class Float>
+inline void read_floats(const void* data, int64_t first, int64_t count, int64_t* out) {
+  const Float* const from = static_cast<const Float*>(data) + first;
+  for (int64_t k = 0; k < count; ++k) {
+    const double label = FASTLOSS_ISA::widen<double>(from[k]);
+    out[k] =
+        label > -0x1p62 && label < 0x1p62 ? int64_t(label) : std::numeric_limits<int64_t>::min();
+  }
+}
+
+// The `count` labels from `first` on.
 inline void read_labels(int32_t dtype, const void* data, int64_t first, int64_t count,
                         int64_t* out) {
   switch (dtype) {
@@ -41,12 +51,15 @@ inline void read_labels(int32_t dtype, const void* data, int64_t first, int64_t 
       return read_integers<int64_t>(data, first, count, out);
     case FASTLOSS_UINT64:
       return read_integers<uint64_t>(data, first, count, out);
+    case FASTLOSS_FLOAT16:
+      return read_floats<FASTLOSS_ISA::half_bits>(data, first, count, out);
+    case FASTLOSS_BFLOAT16:
+      return read_floats<FASTLOSS_ISA::bfloat16_bits>(data, first, count, out);
+    case FASTLOSS_FLOAT32:
+      return read_floats<float>(data, first, count, out);
+    default:  // checked before, so it is float64
+      return read_floats<double>(data, first, count, out);
   }
-  double labels[kRowLanes];
-  isa().f64.load(dtype, static_cast<const char*>(data) + first * dtype_size(dtype), labels, count);
-  for (int64_t k = 0; k < count; ++k)
-    out[k] = labels[k] > -0x1p62 && labels[k] < 0x1p62 ? int64_t(labels[k])
-                                                       : std::numeric_limits<int64_t>::min();
 }
 
 }  // namespace fastloss

@@ -3,7 +3,7 @@
 
 #include "api/error.h"
 #include "api/fastloss.h"
-#include "cpu/kernels/tile.h"
+#include "cpu/kernels/isa.h"
 
 namespace fastloss {
 namespace {

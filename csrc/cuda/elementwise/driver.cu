@@ -144,7 +144,7 @@ class Driver {
   template <class Walk>
   int walk_twice(const Walk& walk) {
     if (!walk_.elements) return 0;
-    if (!any_binary(call_)) return walk();
+    if (!needs_all_labels(call_)) return walk();
     walk_.guess = reinterpret_cast<Guess*>(scratch_ + layout_.guess);
     if (launch_guess(walk_, stream_) || walk()) return -1;
     walk_.again = true;

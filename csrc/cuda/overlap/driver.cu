@@ -22,7 +22,8 @@ struct Scratch {
   OverlapLayout layout;
   Pieces groups;
   InverseScratch inverse;
-  int64_t scales, group_sums, class_weight, sums, points, partials, values, workspace, bytes;
+  int64_t scales, group_sums, class_weight, sums, points, class_factors, partials, values,
+      workspace, bytes;
 
   Scratch(const fastloss_overlap& call, int64_t wide_size)
       : layout(call, wide_size),
@@ -34,8 +35,10 @@ struct Scratch {
     group_sums = scales + doubles(1 + call.fused_term_count);
     class_weight = group_sums + doubles(groups.count);
     sums = class_weight + doubles(call.class_weight ? layout.classes : 0);
-    points = sums + doubles(3 * table);
-    partials = points + doubles(3 * table);
+    points = sums + doubles(4 * table);
+    class_factors = points + doubles(3 * table);
+    const bool together = find_loss(kOverlapLosses, call.loss)->together;
+    partials = class_factors + doubles(together ? table : 0);
     values = partials + doubles(3 * table * layout.pieces);
     workspace = values + doubles(layout.slots * layout.units());
     bytes = workspace + layout.blocks() * layout.workspace_bytes(wide_size);
@@ -105,9 +108,11 @@ class Driver {
     groups_.first_class = first_class(call_);
     groups_.groups_of_image = groups_of_image(call_);
     groups_.pieces = layout.pieces;
+    groups_.positions = counts_positions(call_) ? -1 : layout.positions;
     groups_.partials = doubles_at(scratch_layout_.partials);
     groups_.sums = reinterpret_cast<OverlapSums*>(scratch_ + scratch_layout_.sums);
     groups_.points = reinterpret_cast<GroupLoss*>(scratch_ + scratch_layout_.points);
+    groups_.class_factors = doubles_at(scratch_layout_.class_factors);
     groups_.class_weight = static_cast<const T*>(call_.class_weight);
     groups_.class_weight_double = doubles_at(scratch_layout_.class_weight);
     groups_.weight = walk_.weight;

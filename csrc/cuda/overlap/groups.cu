@@ -17,20 +17,24 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t c = int64_t(blockIdx.x) * kThreads + threadIdx.x; c < groups.classes;
          c += int64_t(gridDim.x) * kThreads)
       groups.class_weight_double[c] = double(groups.class_weight[c]);
-  double* const sums = reinterpret_cast<double*>(groups.sums);
-  const int64_t count = groups.images * groups.classes * 3, pieces = groups.pieces;
+  const int64_t pieces = groups.pieces;
   if (pieces <= kFewPieces) {
-    for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count;
+    for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < groups.sum_count();
          i += int64_t(gridDim.x) * kThreads) {
+      const double* const of_pieces = groups.pieces_of(i);
       double sum = 0;
-      for (int64_t k = 0; k < pieces; ++k) sum += groups.partials[i * pieces + k];
-      sums[i] = sum;
+      if (of_pieces)
+        for (int64_t k = 0; k < pieces; ++k) sum += of_pieces[k];
+      else
+        sum = double(groups.positions);
+      groups.sum_at(i) = sum;
     }
     return;
   }
-  for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
-    const double sum = block_sum_of(groups.partials + i * pieces, pieces);
-    if (threadIdx.x == 0) sums[i] = sum;
+  for (int64_t i = blockIdx.x; i < groups.sum_count(); i += gridDim.x) {
+    const double* const of_pieces = groups.pieces_of(i);
+    const double sum = of_pieces ? block_sum_of(of_pieces, pieces) : double(groups.positions);
+    if (threadIdx.x == 0) groups.sum_at(i) = sum;
   }
 }
 
@@ -46,18 +50,18 @@ __device__ __forceinline__ GroupLoss evaluate_alone(const BoxedOverlap& loss, Ov
   return {0, 0, 0};
 }
 
-__device__ __forceinline__ double evaluate_together(const BoxedOverlap& loss,
-                                                    const OverlapSums* sums,
-                                                    const double* class_weight, int64_t classes,
-                                                    GroupLoss* points) {
+__device__ __forceinline__ GroupLoss evaluate_together(const BoxedOverlap& loss,
+                                                       const OverlapSums* sums,
+                                                       const double* class_weight, int64_t classes,
+                                                       double* class_factors) {
 #define FASTLOSS_CALL_alone(NAME) break;
 #define FASTLOSS_CALL_together(NAME) \
-  return (*reinterpret_cast<const NAME*>(loss.functor))(sums, class_weight, classes, points);
+  return (*reinterpret_cast<const NAME*>(loss.functor))(sums, class_weight, classes, class_factors);
   switch (loss.loss) { FASTLOSS_OVERLAP_LOSSES(FASTLOSS_CALL) }
 #undef FASTLOSS_CALL_alone
 #undef FASTLOSS_CALL_together
 #undef FASTLOSS_CALL
-  return 0;
+  return {0, 0, 0};
 }
 
 // The loss of one group; fills in its points.
@@ -68,23 +72,29 @@ __device__ __forceinline__ double evaluate_group(const OverlapGroups<T>& groups,
   const OverlapSums* const sums = groups.sums + image * classes;
   GroupLoss* const points = groups.points + image * classes;
   const double* const class_weight = groups.class_weight ? groups.class_weight_double : nullptr;
-  if (groups.together)
-    return evaluate_together(groups.loss, sums + first,
-                             class_weight ? class_weight + first : nullptr, classes - first,
-                             points + first);
+  if (groups.together) {
+    double* const factors = groups.class_factors + image * classes;
+    const GroupLoss loss =
+        evaluate_together(groups.loss, sums + first, class_weight ? class_weight + first : nullptr,
+                          classes - first, factors + first);
+    for (int64_t c = first; c < classes; ++c)
+      points[c] = {loss.value, factors[c] * loss.d_intersection, factors[c] * loss.d_prediction};
+    return loss.value;
+  }
   if (groups.per_class) {
     const int64_t c = group - image * groups.groups_of_image + first;
     GroupLoss point = evaluate_alone(groups.loss, sums[c]);
     const double weight = class_weight ? class_weight[c] : 1.0;
-    point = {point.value * weight, point.intersection * weight, point.prediction * weight};
+    point = {point.value * weight, point.d_intersection * weight, point.d_prediction * weight};
     points[c] = point;
     return point.value;
   }
-  OverlapSums all = {0, 0, 0};
+  OverlapSums all = {};
   for (int64_t c = first; c < classes; ++c) {
     all.intersection += sums[c].intersection;
     all.prediction += sums[c].prediction;
     all.label += sums[c].label;
+    all.positions += sums[c].positions;
   }
   const GroupLoss point = evaluate_alone(groups.loss, all);
   for (int64_t c = first; c < classes; ++c) points[c] = point;
@@ -141,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 int launch_overlap_groups(const OverlapGroups<T>& groups, void* stream) {
-  const int64_t sums = groups.images * groups.classes * 3;
+  const int64_t sums = groups.sum_count();
   const int64_t blocks = groups.pieces <= kFewPieces ? ceil_div(sums, kThreads) : sums;
   if (sums && launch(add_pieces<T>, std::min(blocks, kMaxBlocks), kThreads, 0, stream, groups))
     return -1;

@@ -41,7 +41,9 @@ struct OverlapGroups {
   int64_t pieces;          // of an image
   const double* partials;  // (images, classes, 3, pieces)
   OverlapSums* sums;       // (images, classes)
+  int64_t positions;       // of an image; below 0: those that `values` counts
   GroupLoss* points;       // likewise
+  double* class_factors;   // likewise, of a loss of all classes together
   const T* class_weight;   // or null
   double* class_weight_double;
   Cycle<T> weight;     // of groups, or without data
@@ -60,6 +62,17 @@ struct OverlapGroups {
   double* scales;  // (1 + fused_terms,)
   T* total;        // the loss of all groups, or null
   T* term_values;  // or null
+
+  // The table of sums as numbers, four a class.
+  FASTLOSS_INLINE int64_t sum_count() const { return images * classes * 4; }
+  FASTLOSS_INLINE double& sum_at(int64_t i) const { return reinterpret_cast<double*>(sums)[i]; }
+  // What a sum's pieces are; null for a number of positions that is known.
+  FASTLOSS_INLINE const double* pieces_of(int64_t i) const {
+    const int64_t field = i % 4, of_class = i / 4;
+    if (field < 3) return partials + (3 * of_class + field) * pieces;
+    if (positions >= 0) return nullptr;
+    return values + fused_terms * units + of_class / classes * pieces;
+  }
 };
 
 template <class T>

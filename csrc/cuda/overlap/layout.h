@@ -12,6 +12,11 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
+// Whether the loss depends on how many positions are not ignored.
+inline bool counts_positions(const fastloss_overlap& call) {
+  return call.has_ignore_class && find_loss(kOverlapLosses, call.loss)->counts_positions;
+}
+
 // (positions, classes) of each image, or where classes do not matter, elements of one class.
 struct OverlapLayout {
   // A thread adds up one class of a tile, so that more than these go through memory.
@@ -43,7 +48,8 @@ struct OverlapLayout {
     dense = !call.sparse;
     wide = classes > kMostClasses;
     // The last counts positions.
-    slots = call.fused_term_count ? call.fused_term_count + 1 : 0;
+    const bool counts = call.fused_term_count || counts_positions(call);
+    slots = counts ? call.fused_term_count + 1 : 0;
     choose_tile(wide_size);
     tiles = ceil_div(positions, positions_of_tile());
     const int64_t most =

@@ -231,8 +231,8 @@ __device__ __forceinline__ void load_slopes(const Tile& tile, double outside) {
       }
       if (walk.upstream_of_group) scale *= double(walk.upstream_of_group[group]);
       const GroupLoss point = walk.points[tile.image * tile.classes + c];
-      by_intersection = T(point.intersection * scale);
-      by_prediction = T(point.prediction * scale);
+      by_intersection = T(point.d_intersection * scale);
+      by_prediction = T(point.d_prediction * scale);
     }
     tile.by_intersection[c] = by_intersection;
     tile.by_prediction[c] = by_prediction;

@@ -60,7 +60,7 @@ class OverlapPosition {
         value = of_dense(fused_terms_.terms[k]).a;
       if (lane_ == 0 && mark_ != kSkipped) sums[k * room] += double(value);
     }
-    if (fused_terms_.count && lane_ == 0) sums[fused_terms_.count * room] += mark_ != kSkipped;
+    if (tile_.layout.slots && lane_ == 0) sums[fused_terms_.count * room] += mark_ != kSkipped;
     if (mark_ < 0) {
       const T instead = mark_ == kSkipped ? T(0) : Format<T>::kNan;
       for (int c = lane_; c < classes_; c += lanes_) row_[c] = instead;

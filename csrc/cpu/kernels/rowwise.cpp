@@ -1,7 +1,8 @@
 // Compiled once per instruction set, under the rules of tile.cpp.
-#include "cpu/kernels/row_tile.h"
+#include "cpu/kernels/rowwise.h"
 
 #include "cpu/kernels/tile.h"
+#include "cpu/kernels/vector.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
@@ -22,24 +23,24 @@ FASTLOSS_INLINE void clear(Lanes<T>* lanes) {
   for (int64_t k = 0; k < kWidth; ++k) lanes->lane[k] = T(-0.0);
 }
 
-template <bool kAbreast, class T>
+template <bool kInterleaved, class T>
 FASTLOSS_INLINE T at(const Lanes<T>& lanes, int64_t k) {
-  return lanes.lane[kAbreast ? k : 0];
+  return lanes.lane[kInterleaved ? k : 0];
 }
 
-template <Normalization kRow, bool kAbreast, class Part, class T>
+template <Normalization kRow, bool kInterleaved, class Part, class T>
 FASTLOSS_INLINE ClassProbability<T> share(const Part& part, T x, const T* exps,
-                                          const RowShares<T>& row, int64_t i, int64_t k) {
+                                          const RowNormalizer<T>& row, int64_t i, int64_t k) {
   if constexpr (kRow == Normalization::softmax)
-    return {exps[i] * at<kAbreast>(row.factor, k),
-            (x - at<kAbreast>(row.shift, k)) - at<kAbreast>(row.log_sum, k)};
+    return {exps[i] * at<kInterleaved>(row.factor, k),
+            (x - at<kInterleaved>(row.shift, k)) - at<kInterleaved>(row.log_sum, k)};
   else if constexpr (kRow == Normalization::sum)
-    return {part(x) * at<kAbreast>(row.factor, k), x};
+    return {part(x) * at<kInterleaved>(row.factor, k), x};
   else
     return {x, x};
 }
 
-template <class Loss, bool kAbreast, class T>
+template <class Loss, bool kInterleaved, class T>
 struct Classes {
   const Loss& loss;
   const T* __restrict label, * __restrict label_exps, * __restrict prediction, * __restrict exps;
@@ -51,11 +52,11 @@ struct Classes {
         exps(block.prediction_exps) {}
   FASTLOSS_INLINE ClassProbability<T> y(const RowState<T>& row, int64_t i, int64_t k) const {
     const auto same = [](T x) { return x; };
-    return share<Loss::kLabel, kAbreast>(same, label[i], label_exps, row.label, i, k);
+    return share<Loss::kLabel, kInterleaved>(same, label[i], label_exps, row.label, i, k);
   }
   FASTLOSS_INLINE ClassProbability<T> x(const RowState<T>& row, int64_t i, int64_t k) const {
     const auto part = [this](T x) { return loss.clipped(x); };
-    return share<Loss::kPrediction, kAbreast>(part, prediction[i], exps, row.prediction, i, k);
+    return share<Loss::kPrediction, kInterleaved>(part, prediction[i], exps, row.prediction, i, k);
   }
 };
 
@@ -74,11 +75,11 @@ FASTLOSS_INLINE void join_into(Lanes<T>* to, int64_t k, const Lanes<T>* from, in
   to[0].lane[k] = sum.a, to[1].lane[k] = sum.b, to[2].lane[k] = sum.c;
 }
 
-template <class Loss, bool kAbreast, class T>
+template <class Loss, bool kInterleaved, class T>
 void collect_lanes(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
                    Lanes<T>* sums) {
   const Loss loss(parameters);
-  const Classes<Loss, kAbreast, T> classes(loss, block);
+  const Classes<Loss, kInterleaved, T> classes(loss, block);
   for (int64_t begin = 0; begin < block.size; begin += kSteps) {
     const int64_t end = begin + kSteps < block.size ? begin + kSteps : block.size;
     Lanes<T> some[3];
@@ -98,9 +99,9 @@ void collect_lanes(const double* parameters, const RowBlock<T>& block, const Row
 
 template <class Loss, class T>
 void collect(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
-             bool abreast, Lanes<T>* sums) {
-  abreast ? collect_lanes<Loss, true, T>(parameters, block, row, sums)
-          : collect_lanes<Loss, false, T>(parameters, block, row, sums);
+             bool interleaved, Lanes<T>* sums) {
+  interleaved ? collect_lanes<Loss, true, T>(parameters, block, row, sums)
+              : collect_lanes<Loss, false, T>(parameters, block, row, sums);
 }
 
 template <class Loss, class T>
@@ -124,28 +125,28 @@ void finish(const double* parameters, Lanes<T>* sums) {
   }
 }
 
-template <class Loss, bool kAbreast, class T>
+template <class Loss, bool kInterleaved, class T>
 void slope_lanes(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
                  T* __restrict gradient) {
   const Loss loss(parameters);
-  const Classes<Loss, kAbreast, T> classes(loss, block);
+  const Classes<Loss, kInterleaved, T> classes(loss, block);
   for (int64_t i = 0; i < block.size; i += kWidth) {
     for (int64_t k = 0; k < kWidth; ++k) {
       const ClassProbability<T> x = classes.x(row, i + k, k);
-      const Sums<T> sums = {T(0), at<kAbreast>(row.b, k), at<kAbreast>(row.c, k)};
+      const Sums<T> sums = {T(0), at<kInterleaved>(row.b, k), at<kInterleaved>(row.c, k)};
       T slope = loss.gradient(classes.y(row, i + k, k), x, sums);
       if constexpr (Loss::kPrediction == Normalization::softmax)
-        slope += at<kAbreast>(row.extra, k) * x.p;
-      gradient[i + k] = slope * at<kAbreast>(row.scale, k);
+        slope += at<kInterleaved>(row.z_loss_slope, k) * x.p;
+      gradient[i + k] = slope * at<kInterleaved>(row.scale, k);
     }
   }
 }
 
 template <class Loss, class T>
 void dense_slopes(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
-                  bool abreast, T* gradient) {
-  abreast ? slope_lanes<Loss, true, T>(parameters, block, row, gradient)
-          : slope_lanes<Loss, false, T>(parameters, block, row, gradient);
+                  bool interleaved, T* gradient) {
+  interleaved ? slope_lanes<Loss, true, T>(parameters, block, row, gradient)
+              : slope_lanes<Loss, false, T>(parameters, block, row, gradient);
 }
 
 template <class Loss, class T>
@@ -159,7 +160,7 @@ void pick(const double* parameters, const Lanes<T>& p, const Lanes<T>& z, Lanes<
   }
 }
 
-template <class Loss, bool kAbreast, class T>
+template <class Loss, bool kInterleaved, class T>
 void sparse_slope_lanes(const double* parameters, const RowBlock<T>& block, const Lanes<T>& scale,
                         T* __restrict gradient) {
   const Loss loss(parameters);
@@ -167,7 +168,7 @@ void sparse_slope_lanes(const double* parameters, const RowBlock<T>& block, cons
   const T* __restrict exps = block.prediction_exps;
   for (int64_t i = 0; i < block.size; i += kWidth) {
     for (int64_t k = 0; k < kWidth; ++k) {
-      const T factor = at<kAbreast>(scale, k);
+      const T factor = at<kInterleaved>(scale, k);
       if constexpr (Loss::kPrediction == Normalization::softmax) {
         gradient[i + k] = exps[i + k] * factor;
       } else if constexpr (Loss::kPrediction == Normalization::sum) {
@@ -182,9 +183,9 @@ void sparse_slope_lanes(const double* parameters, const RowBlock<T>& block, cons
 
 template <class Loss, class T>
 void sparse_slopes(const double* parameters, const RowBlock<T>& block, const Lanes<T>& scale,
-                   bool abreast, T* gradient) {
-  abreast ? sparse_slope_lanes<Loss, true, T>(parameters, block, scale, gradient)
-          : sparse_slope_lanes<Loss, false, T>(parameters, block, scale, gradient);
+                   bool interleaved, T* gradient) {
+  interleaved ? sparse_slope_lanes<Loss, true, T>(parameters, block, scale, gradient)
+              : sparse_slope_lanes<Loss, false, T>(parameters, block, scale, gradient);
 }
 
 template <class Loss, class T>
@@ -284,33 +285,33 @@ void maxima(const T* __restrict x, int64_t size, Lanes<T>* maximum) {
   for (int64_t k = 0; k < kWidth; ++k) maximum->lane[k] = best.lane[k];
 }
 
-template <bool kAbreast, class T>
+template <bool kInterleaved, class T>
 void first_reaching_lanes(const T* __restrict x, int64_t size, const Lanes<T>& bound,
                           int32_t* __restrict places) {
   for (int64_t k = 0; k < kWidth; ++k) places[k] = int32_t(size / kWidth);
   for (int64_t i = size; (i -= kWidth) >= 0;)
     for (int64_t k = 0; k < kWidth; ++k)
-      places[k] = x[i + k] >= at<kAbreast>(bound, k) ? int32_t(i / kWidth) : places[k];
+      places[k] = x[i + k] >= at<kInterleaved>(bound, k) ? int32_t(i / kWidth) : places[k];
 }
 
 template <class T>
-void first_reaching(const T* x, int64_t size, const Lanes<T>& bound, bool abreast,
+void first_reaching(const T* x, int64_t size, const Lanes<T>& bound, bool interleaved,
                     int32_t* places) {
-  abreast ? first_reaching_lanes<true>(x, size, bound, places)
-          : first_reaching_lanes<false>(x, size, bound, places);
+  interleaved ? first_reaching_lanes<true>(x, size, bound, places)
+              : first_reaching_lanes<false>(x, size, bound, places);
 }
 
-// Into the first cache what is wanted next, and into the second what is wanted after that: from
+// Into the first cache what is needed next, and into the second what is needed after that: from
 // memory more lines must be on their way than the first one can wait for.
-FASTLOSS_INLINE void fetch(const char* line) {
-  constexpr int64_t kFar = 8192;
-  __builtin_prefetch(line);
-  __builtin_prefetch(line + kFar, 0, 2);
+FASTLOSS_INLINE void fetch(uintptr_t line) {
+  constexpr uintptr_t kFar = 8192;
+  __builtin_prefetch(reinterpret_cast<const void*>(line));
+  __builtin_prefetch(reinterpret_cast<const void*>(line + kFar), 0, 2);
 }
 
-template <bool kAbreast, class T>
+template <bool kInterleaved, class T>
 void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T* __restrict exps,
-               Lanes<T>* sum, const char* ahead, const char* beside) {
+               Lanes<T>* sum, uintptr_t ahead, uintptr_t beside) {
   constexpr int64_t kLine = 64;
   for (int64_t begin = 0; begin < size; begin += kSteps) {
     const int64_t end = begin + kSteps < size ? begin + kSteps : size;
@@ -318,12 +319,13 @@ void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T
     clear(&some);
     for (int64_t i = begin; i < end; i += kWidth) {
       for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
-        fetch(ahead + i * int64_t(sizeof(T)) + line);
+        fetch(ahead + uintptr_t(i * int64_t(sizeof(T)) + line));
       if (beside)
         for (int64_t line = 0; line < kWidth * int64_t(sizeof(T)); line += kLine)
-          __builtin_prefetch(beside + i * int64_t(sizeof(T)) + line);
+          __builtin_prefetch(
+              reinterpret_cast<const void*>(beside + uintptr_t(i * int64_t(sizeof(T)) + line)));
       for (int64_t k = 0; k < kWidth; ++k) {
-        const T e = detail::exp_flushed(x[i + k] - at<kAbreast>(reference, k));
+        const T e = detail::exp_flushed(x[i + k] - at<kInterleaved>(reference, k));
         exps[i + k] = e;
         some.lane[k] += e;
       }
@@ -333,12 +335,10 @@ void exp_lanes(const T* __restrict x, int64_t size, const Lanes<T>& reference, T
 }
 
 template <class T>
-void exps(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* out, Lanes<T>* sum,
-          const void* ahead, const void* beside) {
-  const char* const next = static_cast<const char*>(ahead);
-  const char* const other = static_cast<const char*>(beside);
-  abreast ? exp_lanes<true>(x, size, reference, out, sum, next, other)
-          : exp_lanes<false>(x, size, reference, out, sum, next, other);
+void exps(const T* x, int64_t size, const Lanes<T>& reference, bool interleaved, T* out,
+          Lanes<T>* sum, uintptr_t ahead, uintptr_t beside) {
+  interleaved ? exp_lanes<true>(x, size, reference, out, sum, ahead, beside)
+              : exp_lanes<false>(x, size, reference, out, sum, ahead, beside);
 }
 
 template <class T>
@@ -370,7 +370,7 @@ T maximum(const Lanes<T>& x) {
 }
 
 template <class T>
-void soften(const T* x, int64_t size, T cap, T factor, T* __restrict z, T* __restrict slope) {
+void scale_logits(const T* x, int64_t size, T cap, T factor, T* __restrict z, T* __restrict slope) {
   if (cap == 0) {
     for (int64_t i = 0; i < (size & -kWidth); ++i) z[i] = x[i] * factor;
     return;
@@ -384,10 +384,10 @@ void soften(const T* x, int64_t size, T cap, T factor, T* __restrict z, T* __res
 
 template <class T>
 void smooth(T* __restrict label, int64_t size, T keep, T shift, const T* __restrict weight,
-            bool abreast) {
+            bool interleaved) {
   if (!weight) {
     for (int64_t i = 0; i < (size & -kWidth); ++i) label[i] = keep * label[i] + shift;
-  } else if (abreast) {
+  } else if (interleaved) {
     for (int64_t i = 0; i < size; i += kWidth)
       for (int64_t k = 0; k < kWidth; ++k)
         label[i + k] = weight[i / kWidth] * (keep * label[i + k] + shift);
@@ -410,21 +410,19 @@ struct Square {
       *reinterpret_cast<Unaligned*>(to + i * to_stride) = x;
     };
     if constexpr (kSide == 4) {
-      typedef int Index __attribute__((vector_size(16)));
       const Vector a = load(0), b = load(1), c = load(2), d = load(3);
-      const Vector ab_low = __builtin_shuffle(a, b, Index{0, 4, 1, 5});
-      const Vector ab_high = __builtin_shuffle(a, b, Index{2, 6, 3, 7});
-      const Vector cd_low = __builtin_shuffle(c, d, Index{0, 4, 1, 5});
-      const Vector cd_high = __builtin_shuffle(c, d, Index{2, 6, 3, 7});
-      store(0, __builtin_shuffle(ab_low, cd_low, Index{0, 1, 4, 5}));
-      store(1, __builtin_shuffle(ab_low, cd_low, Index{2, 3, 6, 7}));
-      store(2, __builtin_shuffle(ab_high, cd_high, Index{0, 1, 4, 5}));
-      store(3, __builtin_shuffle(ab_high, cd_high, Index{2, 3, 6, 7}));
+      const Vector ab_low = FASTLOSS_SHUFFLE(a, b, 0, 4, 1, 5);
+      const Vector ab_high = FASTLOSS_SHUFFLE(a, b, 2, 6, 3, 7);
+      const Vector cd_low = FASTLOSS_SHUFFLE(c, d, 0, 4, 1, 5);
+      const Vector cd_high = FASTLOSS_SHUFFLE(c, d, 2, 6, 3, 7);
+      store(0, FASTLOSS_SHUFFLE(ab_low, cd_low, 0, 1, 4, 5));
+      store(1, FASTLOSS_SHUFFLE(ab_low, cd_low, 2, 3, 6, 7));
+      store(2, FASTLOSS_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5));
+      store(3, FASTLOSS_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7));
     } else {
-      typedef long long Index __attribute__((vector_size(16)));
       const Vector a = load(0), b = load(1);
-      store(0, __builtin_shuffle(a, b, Index{0, 2}));
-      store(1, __builtin_shuffle(a, b, Index{1, 3}));
+      store(0, FASTLOSS_SHUFFLE(a, b, 0, 2));
+      store(1, FASTLOSS_SHUFFLE(a, b, 1, 3));
     }
   }
 };
@@ -446,14 +444,14 @@ FASTLOSS_INLINE void transpose(const T* from, int64_t from_stride, int64_t rows,
 }
 
 template <class T>
-void abreast(const T* rows, int64_t count, int64_t classes, T* lanes) {
+void interleave(const T* rows, int64_t count, int64_t classes, T* lanes) {
   if (count < kWidth)
     for (int64_t i = 0; i < classes * kWidth; ++i) lanes[i] = T(0);
   transpose(rows, classes, count, classes, lanes, kWidth);
 }
 
 template <class T>
-void apart(const T* lanes, int64_t count, int64_t classes, T* rows) {
+void deinterleave(const T* lanes, int64_t count, int64_t classes, T* rows) {
   transpose(lanes, kWidth, classes, count, rows, classes);
 }
 
@@ -463,8 +461,8 @@ extern const RowOps<float> kRowOpsFloat;
 extern const RowOps<double> kRowOpsDouble;
 template <class T>
 constexpr RowOps<T> row_ops() {
-  return {find<T>,    maxima<T>, first_reaching<T>, exps<T>,    log_lanes<T>, sum<T>,
-          maximum<T>, soften<T>, smooth<T>,         abreast<T>, apart<T>};
+  return {find<T>,    maxima<T>,       first_reaching<T>, exps<T>,       log_lanes<T>,   sum<T>,
+          maximum<T>, scale_logits<T>, smooth<T>,         interleave<T>, deinterleave<T>};
 }
 const RowOps<float> kRowOpsFloat = row_ops<float>();
 const RowOps<double> kRowOpsDouble = row_ops<double>();

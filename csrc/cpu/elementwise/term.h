@@ -1,10 +1,9 @@
-// An elementwise loss in a walk that adds several up.
+// An elementwise loss in a pass that adds several up.
 #pragma once
 
 #include "api/elementwise_call.h"
 #include "api/fastloss.h"
 #include "cpu/kernels/tile.h"
-#include "cpu/runtime/pieces.h"
 
 namespace fastloss {
 
@@ -29,19 +28,11 @@ struct Term {
     reduction = divisor == 0 ? 0 : of_row / divisor;
     scale = T(factor * reduction) * upstream;
   }
-};
 
-// What the sum over the rows is divided by.
-template <class T, class Call>
-double divisor_of(const Call& call, const Pattern<T>& weight) {
-  if (call.reduction == FASTLOSS_NONE || call.reduction == FASTLOSS_SUM) return 1;
-  double divisor = double(call.rows);
-  if (call.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && weight.data) {
-    divisor = 0;
-    for (int64_t i = 0; i < weight.count; ++i) divisor += double(weight.data[i]);
-    if (call.weight_expansion > 1) divisor /= double(call.weight_expansion);
+  // The one parameter of a loss that needs all labels: whether they are all 0 or 1.
+  void set_labels(bool all_binary) {
+    if (loss->needs_all_labels) parameters[0] = all_binary;
   }
-  return divisor * call.replicas;
-}
+};
 
 }  // namespace fastloss

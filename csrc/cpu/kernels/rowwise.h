@@ -5,31 +5,25 @@
 
 #include <cstdint>
 
+#include "cpu/kernels/lanes.h"
 #include "losses/rowwise.h"
 
 namespace fastloss {
 
-constexpr int kRowLanes = 32;
-
-template <class T>
-struct Lanes {
-  alignas(64) T lane[kRowLanes];
-};
-
 // Turns a class of a row into its share: exp(z - reference) * factor and (z - shift) - log_sum for
 // logits, part * factor for parts. `exps` are the exponentials of a block of logits.
 template <class T>
-struct RowShares {
+struct RowNormalizer {
   Lanes<T> factor, shift, log_sum;
 };
 
 // One number per lane, or in lane 0 alone when all lanes are of one row.
 template <class T>
 struct RowState {
-  RowShares<T> label, prediction;
-  Lanes<T> a, b, c;  // sums, or what finish() makes of them
-  Lanes<T> scale;    // of the gradient
-  Lanes<T> extra;    // how much of p to add to the slope (z_loss)
+  RowNormalizer<T> label, prediction;
+  Lanes<T> b, c;          // what finalize() makes of the sums, beside the loss
+  Lanes<T> scale;         // of the gradient
+  Lanes<T> z_loss_slope;  // how much of p to add to the slope (z_loss)
 };
 
 template <class T>
@@ -44,13 +38,13 @@ struct DenseLoops {
   // Adds a block's terms to the sums of each lane, which start as identity().
   void (*identity)(Lanes<T>* sums);
   void (*accumulate)(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
-                     bool abreast, Lanes<T>* sums);
+                     bool interleaved, Lanes<T>* sums);
   // The sums of all lanes joined in lane 0.
   void (*combine)(Lanes<T>* sums);
   void (*combine_two)(const T* x, T* sum);
   void (*finalize)(const double* parameters, Lanes<T>* sums);
   void (*gradients)(const double* parameters, const RowBlock<T>& block, const RowState<T>& row,
-                    bool abreast, T* gradient);
+                    bool interleaved, T* gradient);
 };
 
 template <class T>
@@ -60,7 +54,7 @@ struct SparseLoops {
                    Lanes<T>* slope);
   // gradient = scale * p for logits; scale for parts within their bounds.
   void (*gradients)(const double* parameters, const RowBlock<T>& block, const Lanes<T>& scale,
-                    bool abreast, T* gradient);
+                    bool interleaved, T* gradient);
 };
 
 template <class T>
@@ -81,22 +75,23 @@ struct RowOps {
   void (*maxima)(const T* x, int64_t size, Lanes<T>* maximum);
   // Of each lane, the first element that is not below its bound, counted in lanes; or size /
   // kRowLanes.
-  void (*first_reaching)(const T* x, int64_t size, const Lanes<T>& bound, bool abreast,
+  void (*first_reaching)(const T* x, int64_t size, const Lanes<T>& bound, bool interleaved,
                          int32_t* places);
-  // exps = exp(x - reference), and their sums added to each lane's; meanwhile as many bytes are
-  // fetched from `ahead` and, unless it is null, from `beside`, which the caller will want next.
-  void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool abreast, T* exps,
-               Lanes<T>* sum, const void* ahead, const void* beside);
+  // exps = exp(x - reference), and their sums added to each lane's. Meanwhile as many bytes are
+  // fetched from the addresses `ahead` and, unless it is 0, `beside`, for the caller's next steps;
+  // they may lie past an array's end, where an address is a number but no pointer.
+  void (*exps)(const T* x, int64_t size, const Lanes<T>& reference, bool interleaved, T* exps,
+               Lanes<T>* sum, uintptr_t ahead, uintptr_t beside);
   void (*log)(const Lanes<T>& x, Lanes<T>* out);
   T (*sum)(const Lanes<T>& x);
   T (*maximum)(const Lanes<T>& x);
   // z = cap * tanh(x / cap) * factor, or x * factor for a cap of 0; slope = 1 - tanh^2, or null.
-  void (*soften)(const T* x, int64_t size, T cap, T factor, T* z, T* slope);
+  void (*scale_logits)(const T* x, int64_t size, T cap, T factor, T* z, T* slope);
   // label = weight * (keep * label + shift), with one weight per element or, abreast, per class.
-  void (*smooth)(T* label, int64_t size, T keep, T shift, const T* weight, bool abreast);
+  void (*smooth)(T* label, int64_t size, T keep, T shift, const T* weight, bool interleaved);
   // Rows of `classes` side by side into lanes, and back.
-  void (*abreast)(const T* rows, int64_t count, int64_t classes, T* lanes);
-  void (*apart)(const T* lanes, int64_t count, int64_t classes, T* rows);
+  void (*interleave)(const T* rows, int64_t count, int64_t classes, T* lanes);
+  void (*deinterleave)(const T* lanes, int64_t count, int64_t classes, T* rows);
 };
 
 }  // namespace fastloss

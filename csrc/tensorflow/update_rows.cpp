@@ -1,3 +1,4 @@
+// A tensor that is made once and filled part by part, without a copy.
 #include "tensorflow/loss_op.h"
 #include "tensorflow/register.h"
 #include "tensorflow/rows.h"
@@ -28,18 +29,18 @@ class Empty {
 
 // Writes `part` over the rows of `whole` from `begin` on, in whole's own memory: to be given what
 // FastlossEmpty or this op has made, and nothing that is read elsewhere.
-class Place {
+class UpdateRows {
  public:
-  explicit Place(const Attributes&) {}
+  explicit UpdateRows(const Attributes&) {}
   void run(const Run& run) {
     const Tensor whole = run.input(0), part = run.input(1), begin = run.input(2);
-    const Dims dims = dims_of(whole.get()), placed = dims_of(part.get());
-    const int64_t first = first_row(placed, dims, begin);
+    const Dims dims = dims_of(whole.get()), updated = dims_of(part.get());
+    const int64_t first = first_row(updated, dims, begin);
     const int64_t size = size_of(TF_TensorType(whole.get()));
     const int64_t row = count_of(Dims(dims.begin() + 1, dims.end())) * size;
     void* context = nullptr;
     const fastloss_parallel_for parallel_for = tensorflow_parallel_for(run.context(), &context);
-    check_call(fastloss_copy(placed[0] * row, TF_TensorData(part.get()),
+    check_call(fastloss_copy(updated[0] * row, TF_TensorData(part.get()),
                              static_cast<char*>(TF_TensorData(whole.get())) + first * row,
                              parallel_for, context));
     run.output(0, whole);
@@ -48,7 +49,7 @@ class Place {
 
 }  // namespace
 
-void register_place() {
+void register_update_rows() {
   Op("FastlossEmpty")
       .attribute("T: {half, bfloat16, float, double}")
       .input("shape: int64")
@@ -56,15 +57,15 @@ void register_place() {
       .stateful()
       .define(unknown_shape);
   register_kernels_on<Empty, false>("CPU", "FastlossEmpty", {});
-  Op("FastlossPlace")
+  Op("FastlossUpdateRows")
       .attribute("T: {half, bfloat16, float, double}")
       .input("whole: T")
       .input("part: T")
       .input("begin: int64")
-      .output("placed: T")
+      .output("updated: T")
       .stateful()
       .define(first_input_shape);
-  register_kernels_on<Place, false>("CPU", "FastlossPlace", {});
+  register_kernels_on<UpdateRows, false>("CPU", "FastlossUpdateRows", {});
 }
 
 }  // namespace fastloss
