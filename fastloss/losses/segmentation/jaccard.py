@@ -8,7 +8,9 @@ from typing import Any
 import keras
 
 from fastloss.calls import Tensor
+from fastloss.losses.described import described_by
 from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.losses.segmentation.dice import Dice
 from fastloss.terms.inputs import TensorLike
 from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
@@ -16,6 +18,7 @@ serializable = keras.saving.register_keras_serializable("fastloss")
 
 
 @serializable
+@described_by(Dice)
 def jaccard(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -40,19 +43,8 @@ def jaccard(
     Args:
         y_true: Labels; boolean, integer or float.
         y_pred: Predictions; float16, bfloat16, float32 or float64.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
         smooth: Is added to numerator and denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -66,6 +58,7 @@ def jaccard(
 
 
 @serializable
+@described_by(Dice)
 class Jaccard(OverlapLoss):
     """Jaccard loss: one less the intersection of two regions over their union.
 
@@ -85,32 +78,9 @@ class Jaccard(OverlapLoss):
         0.3182
 
     Args:
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
         smooth: Is added to numerator and denominator, so that an empty prediction of an empty mask
             is a perfect one. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if

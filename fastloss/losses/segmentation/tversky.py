@@ -8,7 +8,9 @@ from typing import Any
 import keras
 
 from fastloss.calls import Tensor
+from fastloss.losses.described import described_by
 from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.losses.segmentation.dice import Dice
 from fastloss.terms.arguments import in_range
 from fastloss.terms.inputs import TensorLike
 from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
@@ -17,6 +19,7 @@ serializable = keras.saving.register_keras_serializable("fastloss")
 
 
 @serializable
+@described_by(Dice)
 def tversky(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -48,20 +51,7 @@ def tversky(
         alpha: Weighs what is labelled and missed, `T - I`, as in Keras, whose documentation calls
             these the false positives; in the paper alpha weighs the others.
         beta: Weighs what is predicted and wrong, `P - I`.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -85,6 +75,7 @@ def tversky(
 
 
 @serializable
+@described_by(Dice)
 class Tversky(OverlapLoss):
     """Tversky loss: Dice with a weight for each of the two kinds of mistake.
 
@@ -108,33 +99,7 @@ class Tversky(OverlapLoss):
         alpha: Weighs what is labelled and missed, `T - I`, as in Keras, whose documentation calls
             these the false positives; in the paper alpha weighs the others.
         beta: Weighs what is predicted and wrong, `P - I`.
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
@@ -181,6 +146,7 @@ class Tversky(OverlapLoss):
 
 
 @serializable
+@described_by(Dice)
 def focal_tversky(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -212,20 +178,7 @@ def focal_tversky(
         alpha: Weighs what is labelled and missed, `T - I`.
         beta: Weighs what is predicted and wrong, `P - I`.
         gamma: The power, 1 / gamma of the paper; below 1 it learns on from small losses.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -250,6 +203,7 @@ def focal_tversky(
 
 
 @serializable
+@described_by(Dice)
 class FocalTversky(OverlapLoss):
     """A power of the Tversky loss, which turns towards what is hard.
 
@@ -269,33 +223,7 @@ class FocalTversky(OverlapLoss):
         alpha: Weighs what is labelled and missed, `T - I`.
         beta: Weighs what is predicted and wrong, `P - I`.
         gamma: The power, 1 / gamma of the paper; below 1 it learns on from small losses.
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
