@@ -8,6 +8,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 
 def when_imported(module: str, function: Callable[[], None]) -> None:
@@ -24,22 +25,30 @@ class _Finder(MetaPathFinder):
     def __init__(self, module: str, function: Callable[[], None]) -> None:
         self._module = module
         self._function = function
+        self._is_asking_others = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._module:
+        if fullname != self._module or self._is_asking_others:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
-            return spec
-        execute = spec.loader.exec_module
+        self._is_asking_others = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._is_asking_others = False
+        if spec is not None and spec.loader is not None:
+            self._follow(spec.loader)
+        return spec
+
+    def _follow(self, loader: Any) -> None:
+        """Call the function after the loader: whoever only asks for a spec never gets there."""
+        execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            self._function()
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self._function()
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        loader.exec_module = exec_module

@@ -67,7 +67,21 @@ def public_items() -> dict[str, Item]:
         item = found.setdefault(own, _item(own, node))
         if name != own:
             item.aliases.append(name)
+    for item in found.values():
+        _describe_others(item, found)
     return found
+
+
+def _describe_others(item: Item, items: dict[str, Item]) -> None:
+    """In place of "others: As in `Dice`." what `Dice` says of the arguments not described."""
+    arguments = item.docstring.section("Args")
+    for position, entry in enumerate(arguments):
+        if entry.name == "others" and (match := re.fullmatch(r"As in `(\w+)`\.", entry.text)):
+            own = {argument.name for argument in arguments}
+            known = {x.name: x for x in items[match[1]].docstring.section("Args")}
+            missing = [x for x in item.parameters if x in known and x not in own]
+            arguments[position : position + 1] = [known[x] for x in missing]
+            return
 
 
 def _public_definitions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef]]:

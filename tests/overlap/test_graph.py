@@ -111,7 +111,7 @@ def activations(monkeypatch):
     seen = []
 
     def spy(*arguments):
-        seen.append(arguments[6].activation)
+        seen.append(arguments[3].activation)
         return overlap(*arguments)
 
     overlap = ops.overlap

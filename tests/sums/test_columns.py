@@ -1,4 +1,4 @@
-"""Elementwise losses of ranges of columns in one walk: the kernel, the op, and MultiTask."""
+"""Elementwise losses of ranges of columns in one pass: the kernel, the op, and MultiTask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from cases import GRADIENT_BOUNDS, PREDICTION_DTYPES, assert_close, numpy_dtype
 from kernels import MEAN, MEAN_WITH_SAMPLE_WEIGHT, SUM, Task, same_bits
 
 import fastloss as fl
-from fastloss import c_api, ops, reference
+from fastloss import c_api, calls, ops, reference
+from fastloss.calls import Inputs, Reduction
 from fastloss.ops.elementwise import MAX_TERMS
 
 REDUCTIONS = (SUM, MEAN, MEAN_WITH_SAMPLE_WEIGHT)
@@ -147,8 +148,10 @@ def test_wrong_calls_are_refused(task, message):
 def test_no_rows(shape):
     y_pred = tf.zeros(shape)
     y_true = tf.zeros((*shape[:-1], 7))
-    tasks = (ops.Task("huber", (1.0,), 0, 0, 4),)
-    value, values = ops.columns(tasks, tf.constant([2.0]), y_true, y_pred, None, "mean", 1)
+    tasks = (calls.Task("huber", (1.0,), 0, 0, 4),)
+    value, values = ops.columns(
+        tasks, tf.constant([2.0]), Inputs(y_true, y_pred, None, Reduction("mean"))
+    )
     assert float(value) == 0
     assert values.numpy().tolist() == [0]
 
@@ -156,9 +159,9 @@ def test_no_rows(shape):
 # The op
 
 OP_TASKS = (
-    ops.Task("huber", (1.0,), 0, 0, 3),
-    ops.Task("binary_crossentropy_from_logits", (0.1,), 3, 3, 2),
-    ops.Task("mean_squared_error", (), 0, 5, 2),
+    calls.Task("huber", (1.0,), 0, 0, 3),
+    calls.Task("binary_crossentropy_from_logits", (0.1,), 3, 3, 2),
+    calls.Task("mean_squared_error", (), 0, 5, 2),
 )
 
 
@@ -184,7 +187,8 @@ def test_gradients_of_all_inputs_in_both_orders(mode):
 
     def run(columns):
         def function(true, pred, weight, factor):
-            return columns(OP_TASKS, factor, true, pred, weight, "mean_with_sample_weight", 1)
+            reduction = Reduction("mean_with_sample_weight")
+            return columns(OP_TASKS, factor, Inputs(true, pred, weight, reduction))
 
         once = gradients_of
         if mode == "graph":
@@ -206,9 +210,8 @@ def test_op_equals_the_reference(mode, dtype):
         def once(*inputs):
             with tf.GradientTape() as tape:
                 tape.watch(inputs[1])
-                value, values = columns(
-                    OP_TASKS, inputs[3], inputs[0], inputs[1], inputs[2], "mean", 2
-                )
+                given = Inputs(*inputs[:3], Reduction("mean", 2))
+                value, values = columns(OP_TASKS, inputs[3], given)
             return value, values, tape.gradient(value, inputs[1])
 
         inputs = list(map(tf.constant, (y_true, y_pred, weight, factor)))
@@ -324,14 +327,15 @@ def test_more_tasks_than_a_gpu_takes_at_once(monkeypatch, lacking):
     monkeypatch.setattr(module, "why_not_on_gpu", lambda: lacking)
     count = MAX_TERMS + 2
     y_true, y_pred = np.random.default_rng(4).normal(size=(2, 6, count))
-    tasks = tuple(ops.Task("huber", (0.5,), k, k, 1) for k in range(count))
+    tasks = tuple(calls.Task("huber", (0.5,), k, k, 1) for k in range(count))
     factor = tf.constant(np.linspace(-1, 2, count))
     results = []
     for call in (ops.columns, reference.columns):
         predictions = tf.constant(y_pred)
         with tf.GradientTape() as tape:
             tape.watch([predictions, factor])
-            value, values = call(tasks, factor, tf.constant(y_true), predictions, None, "mean", 1)
+            inputs = Inputs(tf.constant(y_true), predictions, None, Reduction("mean"))
+            value, values = call(tasks, factor, inputs)
         results.append((value, values, *tape.gradient(value, [predictions, factor])))
     for actual, expected in zip(*results, strict=True):
         assert_close(actual, expected, 1e-12)

@@ -1,4 +1,4 @@
-"""Several elementwise losses in one walk, at the level of the C interface and of the ops."""
+"""Several elementwise losses in one pass, at the level of the C interface and of the ops."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cases import GRADIENT_BOUNDS, PREDICTION_DTYPES, assert_close, numpy_dtype
 from kernels import MEAN, MEAN_WITH_SAMPLE_WEIGHT, NONE, SUM, Term, same_bits
 
 from fastloss import c_api, ops, reference
+from fastloss.calls import Inputs, KernelTerm, Reduction
 from fastloss.ops.elementwise import MAX_TERMS
 
 # Means and a sum over rows, labels looked at first, a cheaper loop for hard labels.
@@ -136,9 +137,9 @@ def test_a_gradient_in_place_is_refused_if_any_term_may_walk_twice():
 
 
 OP_TERMS = (
-    ops.Term("mean_squared_error", (), 1.0),
-    ops.Term("huber", (0.5,), 0.5),
-    ops.Term("kl_divergence", (1e-7,), -0.3),
+    KernelTerm("mean_squared_error", (), 1.0),
+    KernelTerm("huber", (0.5,), 0.5),
+    KernelTerm("kl_divergence", (1e-7,), -0.3),
 )
 
 
@@ -154,8 +155,8 @@ def test_op_equals_reference_to_second_order(dtype, graph):
             outer.watch(y_pred)
             with tf.GradientTape() as tape:
                 tape.watch([y_pred, weight])
-                arguments = (OP_TERMS, y_true, y_pred, weight, reduction, 1)
-                value, values = module.elementwise_sum(*arguments)
+                inputs = Inputs(y_true, y_pred, weight, Reduction(reduction))
+                value, values = module.elementwise_sum(OP_TERMS, inputs)
                 total = tf.reduce_sum(value)
             first = tape.gradient(total, [y_pred, weight])
             square = tf.reduce_sum(tf.cast(first[0], accumulation) ** 2)
@@ -182,7 +183,7 @@ def test_op_equals_reference_to_second_order(dtype, graph):
     ],
 )
 def test_wrong_attributes_of_the_op_are_refused(loss, parameters, factors, message):
-    kernel, x = ops.library.ops(), tf.ones([2, 3])
+    kernel, x = ops.library.kernels(), tf.ones([2, 3])
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         kernel.fastloss_elementwise_sum(
             x, x, [], [], loss, parameters, "sum", tf.float32, 0, 1, factors
@@ -194,7 +195,7 @@ def test_wrong_attributes_of_the_op_are_refused(loss, parameters, factors, messa
 def test_more_terms_than_a_gpu_takes_at_once(monkeypatch, reduction, lacking):
     module = importlib.import_module("fastloss.ops.elementwise")
     monkeypatch.setattr(module, "why_not_on_gpu", lambda: lacking)
-    terms = tuple(ops.Term("huber", (0.1 + 0.1 * k,), 1.0 + k) for k in range(MAX_TERMS + 2))
+    terms = tuple(KernelTerm("huber", (0.1 + 0.1 * k,), 1.0 + k) for k in range(MAX_TERMS + 2))
     y_true, y_pred = np.random.default_rng(4).normal(size=(2, 6, 3))
     weight = tf.constant(np.linspace(0.5, 2, 6))
     results = []
@@ -202,14 +203,13 @@ def test_more_terms_than_a_gpu_takes_at_once(monkeypatch, reduction, lacking):
         predictions = tf.constant(y_pred)
         with tf.GradientTape() as tape:
             tape.watch(predictions)
-            value, values = call(terms, tf.constant(y_true), predictions, weight, reduction, 1)
+            inputs = Inputs(tf.constant(y_true), predictions, weight, Reduction(reduction))
+            value, values = call(terms, inputs)
         results.append((value, values, tape.gradient(value, predictions)))
-    traced = tf.function(
-        lambda p: ops.elementwise_sum(terms, tf.constant(y_true), p, weight, reduction, 1)
-    )
+    traced = tf.function(lambda p: ops.elementwise_sum(terms, inputs._replace(y_pred=p)))
     graph = traced.get_concrete_function(tf.constant(y_pred)).graph
-    walks = [x for x in graph.get_operations() if x.type.startswith("FastlossElementwise")]
-    assert len(walks) == (1 if lacking else 2)
+    passes = [x for x in graph.get_operations() if x.type.startswith("FastlossElementwise")]
+    assert len(passes) == (1 if lacking else 2)
     for actual, expected in zip(*results, strict=True):
         assert (actual is None) == (expected is None)
         if actual is not None:

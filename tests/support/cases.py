@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -279,9 +280,9 @@ def run_python(source: str, **environment: str) -> str:
     """The output of a program in a process of its own; an AssertionError if it fails."""
     done = subprocess.run(
         [sys.executable, "-c", source],
-        # Python looks in the working folder first, and the source tree has no library.
+        # Python looks in the working folder first, and the source tree may have no library.
         cwd=tempfile.gettempdir(),
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(fl.__file__).parents[1]), **environment},
         capture_output=True,
         text=True,
         timeout=300,

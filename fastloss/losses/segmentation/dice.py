@@ -7,81 +7,13 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.described import described_by
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
-
-
-@serializable
-def dice(
-    y_true: TensorLike,
-    y_pred: TensorLike,
-    axis: int | Sequence[int] | None = None,
-    *,
-    from_logits: bool = False,
-    activation: str | None = None,
-    sparse: bool = False,
-    class_axis: int = -1,
-    per_class: bool | None = None,
-    per_image: bool = False,
-    include_background: bool = True,
-    squared: bool = False,
-    smooth_numerator: float = 0.0,
-    smooth_denominator: float | None = None,
-    class_weights: Any = None,
-    ignore_class: int | None = None,
-) -> Tensor:
-    """Dice loss, one value per group.
-
-    Formula: `1 - (2 I + smooth_numerator) / (P + T + smooth_denominator)`; see `Dice`.
-
-    Example:
-        >>> values = fl.dice([[1, 1, 0], [0, 1, 0]], [[0.9, 0.6, 0.2], [0.1, 0.8, 0.0]], axis=1)
-        >>> [round(float(x), 4) for x in values]
-        [0.1892, 0.1579]
-
-    Args:
-        y_true: Labels; boolean, integer or float.
-        y_pred: Predictions; float16, bfloat16, float32 or float64.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether the denominator sums squares, as in V-Net.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
-
-    Returns:
-        The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
-
-    Raises:
-        ValueError: If an argument is out of range, or two contradict each other.
-    """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
-    smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("dice", smooth.parameters, y_true, y_pred, given)
 
 
 @serializable
@@ -125,7 +57,7 @@ class Dice(OverlapLoss):
             other, that is if `sparse` or after a softmax, and where `class_weights` need it.
         per_image: Whether each image, an entry of the first axis, is scored alone.
         include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether the denominator sums squares, as in V-Net.
+        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`, as in V-Net.
         smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
             prediction of an empty mask a perfect one.
         smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
@@ -141,6 +73,8 @@ class Dice(OverlapLoss):
 
     Reference: Milletari et al., V-Net, 2016 (arXiv:1606.04797), with `squared=True`.
     """
+
+    _loss = "dice"
 
     def __init__(
         self,
@@ -162,28 +96,58 @@ class Dice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = self._smooth.parameters
-        return term("dice", parameters, y_pred, self._given)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
 
 
 @serializable
+@described_by(Dice)
+def dice(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    axis: int | Sequence[int] | None = None,
+    *,
+    from_logits: bool = False,
+    activation: str | None = None,
+    sparse: bool = False,
+    class_axis: int = -1,
+    per_class: bool | None = None,
+    per_image: bool = False,
+    include_background: bool = True,
+    squared: bool = False,
+    smooth_numerator: float = 0.0,
+    smooth_denominator: float | None = None,
+    class_weights: Any = None,
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Dice loss, one value per group.
+
+    Formula: `1 - (2 I + smooth_numerator) / (P + T + smooth_denominator)`; see `Dice`.
+
+    Example:
+        >>> values = fl.dice([[1, 1, 0], [0, 1, 0]], [[0.9, 0.6, 0.2], [0.1, 0.8, 0.0]], axis=1)
+        >>> [round(float(x), 4) for x in values]
+        [0.1892, 0.1579]
+
+    Args:
+        y_true: Labels; boolean, integer or float.
+        y_pred: Predictions; float16, bfloat16, float32 or float64.
+        others: As in `Dice`.
+
+    Returns:
+        The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If an argument is out of range, or two contradict each other.
+    """
+    arguments = OverlapArguments.of(locals())
+    smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
+    return values("dice", smooth.parameters, y_true, y_pred, arguments)
+
+
+@serializable
+@described_by(Dice)
 def log_cosh_dice(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -209,20 +173,7 @@ def log_cosh_dice(
     Args:
         y_true: Labels; boolean, integer or float.
         y_pred: Predictions; float16, bfloat16, float32 or float64.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -230,24 +181,13 @@ def log_cosh_dice(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("log_cosh_dice", smooth.parameters, y_true, y_pred, given)
+    return values("log_cosh_dice", smooth.parameters, y_true, y_pred, arguments)
 
 
 @serializable
+@described_by(Dice)
 class LogCoshDice(OverlapLoss):
     """Logarithm of the hyperbolic cosine of the Dice loss, which is smooth at 0.
 
@@ -264,33 +204,7 @@ class LogCoshDice(OverlapLoss):
         0.0178
 
     Args:
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
@@ -298,6 +212,8 @@ class LogCoshDice(OverlapLoss):
 
     Reference: Jadon, A survey of loss functions for semantic segmentation, 2020 (arXiv:2006.14822).
     """
+
+    _loss = "log_cosh_dice"
 
     def __init__(
         self,
@@ -319,22 +235,6 @@ class LogCoshDice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = self._smooth.parameters
-        return term("log_cosh_dice", parameters, y_pred, self._given)
+        super().__init__(arguments, smoothing, name, reduction, dtype)

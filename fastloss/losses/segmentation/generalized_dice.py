@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.described import described_by
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.losses.segmentation.dice import Dice
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -24,6 +26,7 @@ def _power(weight: Any) -> float:
 
 
 @serializable
+@described_by(Dice)
 def generalized_dice(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -50,17 +53,7 @@ def generalized_dice(
         y_true: Labels; boolean, integer or float.
         y_pred: Predictions; float16, bfloat16, float32 or float64.
         weight: "square" is `w = 1 / T**2`, "simple" is `1 / T` and "uniform" is 1.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         A scalar, or one loss per image; float64 for float64 predictions, else float32.
@@ -68,22 +61,15 @@ def generalized_dice(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("generalized_dice", (_power(weight), *smooth.parameters), y_true, y_pred, given)
+    return values(
+        "generalized_dice", (_power(weight), *smooth.parameters), y_true, y_pred, arguments
+    )
 
 
 @serializable
+@described_by(Dice)
 class GeneralizedDice(OverlapLoss):
     """Dice loss of all classes together, the rare ones weighing more.
 
@@ -107,28 +93,8 @@ class GeneralizedDice(OverlapLoss):
 
     Args:
         weight: "square" is `w = 1 / T**2`, "simple" is `1 / T` and "uniform" is 1.
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
         class_weights: One factor of `w` per class of y_pred. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
@@ -137,6 +103,8 @@ class GeneralizedDice(OverlapLoss):
     Reference: Sudre et al., Generalised Dice overlap as a deep learning loss function for highly
     unbalanced segmentations, 2017 (arXiv:1707.03237).
     """
+
+    _loss = "generalized_dice"
 
     def __init__(
         self,
@@ -157,25 +125,14 @@ class GeneralizedDice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
         _power(weight)
-        super().__init__(given, smoothing, name, reduction, dtype)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
         self.weight = weight
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (_power(self.weight), *self._smooth.parameters)
-        return term("generalized_dice", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (_power(self.weight),)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "weight": self.weight}

@@ -7,16 +7,19 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.arguments import not_negative
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.described import described_by
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.losses.segmentation.dice import Dice
+from fastloss.terms.arguments import in_range
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
 
 @serializable
+@described_by(Dice)
 def tversky(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -48,20 +51,7 @@ def tversky(
         alpha: Weighs what is labelled and missed, `T - I`, as in Keras, whose documentation calls
             these the false positives; in the paper alpha weighs the others.
         beta: Weighs what is predicted and wrong, `P - I`.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -69,30 +59,23 @@ def tversky(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
     return values(
         "tversky",
-        (not_negative("alpha", alpha), not_negative("beta", beta), *smooth.parameters),
+        (
+            in_range("tversky", "alpha", alpha),
+            in_range("tversky", "beta", beta),
+            *smooth.parameters,
+        ),
         y_true,
         y_pred,
-        given,
+        arguments,
     )
 
 
 @serializable
+@described_by(Dice)
 class Tversky(OverlapLoss):
     """Tversky loss: Dice with a weight for each of the two kinds of mistake.
 
@@ -116,33 +99,7 @@ class Tversky(OverlapLoss):
         alpha: Weighs what is labelled and missed, `T - I`, as in Keras, whose documentation calls
             these the false positives; in the paper alpha weighs the others.
         beta: Weighs what is predicted and wrong, `P - I`.
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
@@ -150,6 +107,8 @@ class Tversky(OverlapLoss):
 
     Reference: Salehi et al., Tversky loss function for image segmentation, 2017 (arXiv:1706.05721).
     """
+
+    _loss = "tversky"
 
     def __init__(
         self,
@@ -173,33 +132,21 @@ class Tversky(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-        self.alpha = not_negative("alpha", alpha)
-        self.beta = not_negative("beta", beta)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
+        self.alpha = in_range("tversky", "alpha", alpha)
+        self.beta = in_range("tversky", "beta", beta)
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (self.alpha, self.beta, *self._smooth.parameters)
-        return term("tversky", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (self.alpha, self.beta)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
 @serializable
+@described_by(Dice)
 def focal_tversky(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -231,20 +178,7 @@ def focal_tversky(
         alpha: Weighs what is labelled and missed, `T - I`.
         beta: Weighs what is predicted and wrong, `P - I`.
         gamma: The power, 1 / gamma of the paper; below 1 it learns on from small losses.
-        axis: The axis or axes that are summed over. None is all, but for what `per_class` and
-            `per_image` keep apart.
-        from_logits: Whether y_pred holds logits.
-        activation: "sigmoid" or "softmax", of logits.
-        sparse: Whether y_true holds class numbers.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone.
-        per_image: Whether each image is scored alone.
-        include_background: Whether class 0 takes part.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class.
-        ignore_class: Positions with this label count nothing.
+        others: As in `Dice`.
 
     Returns:
         The axes of y_pred that are not summed over, float64 for float64 predictions, else float32.
@@ -252,35 +186,24 @@ def focal_tversky(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
     return values(
         "focal_tversky",
         (
-            not_negative("alpha", alpha),
-            not_negative("beta", beta),
-            not_negative("gamma", gamma),
+            in_range("focal_tversky", "alpha", alpha),
+            in_range("focal_tversky", "beta", beta),
+            in_range("focal_tversky", "gamma", gamma),
             *smooth.parameters,
         ),
         y_true,
         y_pred,
-        given,
+        arguments,
     )
 
 
 @serializable
+@described_by(Dice)
 class FocalTversky(OverlapLoss):
     """A power of the Tversky loss, which turns towards what is hard.
 
@@ -300,33 +223,7 @@ class FocalTversky(OverlapLoss):
         alpha: Weighs what is labelled and missed, `T - I`.
         beta: Weighs what is predicted and wrong, `P - I`.
         gamma: The power, 1 / gamma of the paper; below 1 it learns on from small losses.
-        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
-            "none" or None; over the groups.
-        name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
-        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
-            the dtype they come in.
-        from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
-            `class_axis`, are found inside a `tf.function` and used by themselves.
-        activation: "sigmoid" or "softmax", of logits. None is the sigmoid, or the softmax if
-            `sparse`.
-        sparse: Whether y_true holds class numbers, of y_pred's shape without `class_axis` or with a
-            1 there; else it has y_pred's shape.
-        class_axis: The axis of the classes in y_pred.
-        per_class: Whether each class is scored alone. None is yes where the classes exclude each
-            other, that is if `sparse` or after a softmax, and where `class_weights` need it.
-        per_image: Whether each image, an entry of the first axis, is scored alone.
-        include_background: Whether class 0 takes part. The softmax sees it in any case.
-        squared: Whether `P = sum(p**2)` and `T = sum(t**2)`.
-        smooth_numerator: Is added to the numerator. Equal to `smooth_denominator` it makes an empty
-            prediction of an empty mask a perfect one.
-        smooth_denominator: Is added to the denominator. None is `keras.config.epsilon()`.
-        class_weights: One weight per class of y_pred, for the class's loss; it does not enter the
-            divisor of a mean. None is 1.
-        ignore_class: Positions with this label count nothing, and have gradient 0; it need not be a
-            class. Of dense labels these are the positions whose labels outside this class are all
-            0. None ignores no position.
+        others: As in `Dice`.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other. When called: if
@@ -335,6 +232,8 @@ class FocalTversky(OverlapLoss):
     Reference: Abraham and Khan, A novel focal Tversky loss function with improved attention
     U-Net for lesion segmentation, 2018 (arXiv:1810.07842).
     """
+
+    _loss = "focal_tversky"
 
     def __init__(
         self,
@@ -359,28 +258,15 @@ class FocalTversky(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-        self.alpha = not_negative("alpha", alpha)
-        self.beta = not_negative("beta", beta)
-        self.gamma = not_negative("gamma", gamma)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
+        self.alpha = in_range("focal_tversky", "alpha", alpha)
+        self.beta = in_range("focal_tversky", "beta", beta)
+        self.gamma = in_range("focal_tversky", "gamma", gamma)
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (self.alpha, self.beta, self.gamma, *self._smooth.parameters)
-        return term("focal_tversky", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (self.alpha, self.beta, self.gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}

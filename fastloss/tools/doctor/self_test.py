@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from fastloss import ops, reference
+from fastloss.calls import Inputs, Layout, OverlapOptions, Reduction
 from fastloss.ops.library import LoadError, why_not_on_gpu
-from fastloss.reference.rowwise import SPARSE
+from fastloss.registry import kernel
 
 Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -163,8 +164,8 @@ def _called(op: Callable[..., tf.Tensor], name: str, *options: Any) -> Loss:
     parameters = _parameters(tables[op.__name__][name])
 
     def loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        weights = () if op is ops.boxes else (None,)
-        return op(name, parameters, y_true, y_pred, None, *weights, *options, "mean", 1)
+        inputs = Inputs(y_true, y_pred, None, Reduction("mean"))
+        return op(name, parameters, inputs, *options)
 
     return loss
 
@@ -187,21 +188,21 @@ def _rowwise(random: np.random.Generator, name: str) -> Case:
     y_pred, y_true = random.normal(size=(2, _ROWS, _COLUMNS)) * 2
     if "logits" not in name:
         y_pred = _softmax(y_pred)
-    if name in SPARSE:
+    if kernel(name).sparse:
         y_true = random.integers(0, _COLUMNS, _ROWS)
     elif "hinge" in name:
         y_true = np.eye(_COLUMNS)[random.integers(0, _COLUMNS, _ROWS)]
     elif not name.endswith("divergence_from_logits"):
         y_true = _softmax(y_true)
-    loss = _called(ops.rowwise, name, ops.Options(), 1)
+    loss = _called(ops.rowwise, name, 1)
     return Case("rowwise", name, loss, y_true, y_pred)
 
 
 def _overlap(random: np.random.Generator, name: str) -> Case:
     shape = (3, 9, 8, 4)
     y_true, y_pred = np.round(random.random(shape)), random.normal(size=shape)
-    options = ops.OverlapOptions(activation="sigmoid")
-    loss = _called(ops.overlap, name, options, (0,), 3)
+    options = OverlapOptions(activation="sigmoid")
+    loss = _called(ops.overlap, name, options, Layout((0,), 3))
     return Case("overlap", name, loss, y_true, y_pred)
 
 
