@@ -37,7 +37,7 @@ _ORIGINS = {
     "check": "fastloss.tools.diagnose",
     "fuse": "fastloss.custom.fuse",
     "patch_keras": "fastloss.tools.patch",
-    "recommend": "fastloss.tools.guide",
+    "recommend": "fastloss.tools.guide.recommend",
     "set_backend": "fastloss.ops",
     "unpatch_keras": "fastloss.tools.patch",
     "use_backend": "fastloss.ops",

@@ -139,10 +139,17 @@ class _Columns(_Call):
 
 
 class _Rowwise(_Call):
-    own_attributes: ClassVar[tuple[str, ...]] = ("options", "axis", "has_ignore_class", "ignore_class")
+    own_attributes: ClassVar[tuple[str, ...]] = (
+        "options",
+        "axis",
+        "has_ignore_class",
+        "ignore_class",
+    )
 
     def reference(self) -> tf.Tensor:
-        ignore_class = self.op.get_attr("ignore_class") if self.op.get_attr("has_ignore_class") else None
+        ignore_class = (
+            self.op.get_attr("ignore_class") if self.op.get_attr("has_ignore_class") else None
+        )
         label_smoothing, temperature, logit_softcap, z_loss = self.numbers("options")
         return reference.rowwise(
             self.text("loss"),

@@ -10,7 +10,6 @@ cheaper than writing.
 from __future__ import annotations
 
 import ctypes
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -33,17 +32,6 @@ class Roof:
 
     kind: str
     move: Callable[[], object]
-
-
-def default_threads() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _warm(count: int) -> np.ndarray:
-    return np.ones(max(1, count), np.float32)
 
 
 def _memcpy(source: np.ndarray, target: np.ndarray, threads: int) -> Callable[[], object]:

@@ -34,27 +34,30 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
+def select_losses(
+    names: Iterable[str], losses: Sequence[LossSpec] = LOSSES
+) -> tuple[LossSpec, ...]:
     """The losses of these names; all of them for no name.
 
     Args:
         names: Names as in `LossSpec.name`; a name stands for all its variants. The name of a
             family stands for its losses.
+        losses: What to select from.
 
     Returns:
-        The losses, in the order of `LOSSES`.
+        The losses, in the order of `losses`.
 
     Raises:
         ValueError: There is no loss or family of that name.
     """
     wanted = list(names)
-    families = dict.fromkeys(loss.family for loss in LOSSES)
-    known = [*families, *dict.fromkeys(loss.name for loss in LOSSES)]
+    families = dict.fromkeys(loss.family for loss in losses)
+    known = [*families, *dict.fromkeys(loss.name for loss in losses)]
     for name in wanted:
         if name not in known:
             raise ValueError(f"loss is {name!r}, but must be one of {', '.join(known)}.")
     return tuple(
-        loss for loss in LOSSES if not wanted or loss.name in wanted or loss.family in wanted
+        loss for loss in losses if not wanted or loss.name in wanted or loss.family in wanted
     )
 
 
@@ -65,7 +68,7 @@ def section(spec: LossSpec, case: Case) -> str:
     sums do that of several, so they are not averaged together.
     """
     heading = f"{case.shape_text} {case.dtype}"
-    single = ("regression", "classification")
+    single = ("regression", "classification", "distribution")
     return heading if spec.family in single else f"{heading}, {spec.family}"
 
 
@@ -98,7 +101,7 @@ def select_pairs(
             raise ValueError(f"dtype is {dtype!r}, but must be one of {', '.join(ITEM_SIZE)}.")
 
     def cases(loss: LossSpec) -> tuple[Case, ...]:
-        defaults = loss.quick_cases if quick else loss.cases
+        defaults = loss.cases.quick if quick else loss.cases.full
         if not wanted_shapes and not wanted_dtypes:
             return defaults
         chosen = wanted_shapes or list(dict.fromkeys(case.shape for case in defaults))
