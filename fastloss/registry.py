@@ -1,16 +1,17 @@
 """What every loss is: the one place that says it. Imports nothing of TensorFlow.
 
 A loss has one name at every level: that of its public function, its reference and its kernels, of
-which one from logits ends in `_from_logits`. Ops, sums, tools, documentation and tests read what
-they need to know about a loss here; the C library exports the same facts of its kernels, and a test
-holds both equal.
+which one from logits ends in `_from_logits`. Its class has the same name in capitals. Ops, sums,
+tools, documentation and tests read what they need to know about a loss here; the C library exports
+the same facts of its kernels, and a test holds both equal.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Pattern(Enum):
@@ -32,8 +33,8 @@ class Labels(Enum):
     PROBABILITY = "0 or 1, or a probability"
     CLASS = "a class number"
     ONE_HOT = "a one-hot row, or a row of probabilities"
-    VECTOR = "a vector"
     LOGITS = "a row of logits"
+    VECTOR = "a vector"
     BOX = "a box"
     REGION = "a mask, or class numbers"
 
@@ -45,34 +46,6 @@ class Predictions(Enum):
     POSITIVE = "numbers above 0"
     SCORES = "scores of any size, as logits"
     PROBABILITIES = "probabilities, or logits with from_logits=True"
-    PROBABILITIES_ONLY = "probabilities"
-
-
-class Range(NamedTuple):
-    """What a parameter may be: bounds, which `open` leaves out, and a `sample` for tests."""
-
-    low: float
-    high: float
-    sample: float
-    open: bool = False
-
-
-_INFINITY = float("inf")
-PARAMETERS: dict[str, Range] = {
-    "alpha": Range(0.0, _INFINITY, 0.3),
-    "balance": Range(-1.0, 1.0, 0.25),
-    "base": Range(0.0, 1.0, 0.5),
-    "beta": Range(0.0, _INFINITY, 0.6),
-    "delta": Range(0.0, _INFINITY, 0.7),
-    "epsilon": Range(0.0, 1.0, 1e-7, open=True),
-    "gamma": Range(0.0, _INFINITY, 1.5),
-    "label_smoothing": Range(0.0, 1.0, 0.1),
-    "power": Range(0.0, _INFINITY, 2.0),
-    "q": Range(0.0, 1.0, 0.7, open=True),
-    "smooth_denominator": Range(0.0, _INFINITY, 1.0),
-    "smooth_numerator": Range(0.0, _INFINITY, 0.5),
-    "tau": Range(0.0, 1.0, 0.3, open=True),
-}
 
 
 class Kernel(NamedTuple):
@@ -82,11 +55,10 @@ class Kernel(NamedTuple):
         name: Its name.
         pattern: How it goes through memory.
         parameters: The names of its parameters, in order.
+        labels: What one label says.
         from_logits: Whether it takes logits where its loss may take probabilities too.
         row_reduction: "mean" or "sum": how the elements of a row become the row's loss.
         needs_all_labels: Whether the first value depends on all labels.
-        sparse: Whether a label is a class number, one for each row.
-        has_dense_form: Whether a sparse loss also takes labels as rows, as smoothing makes them.
         couples_classes: Whether all classes have one loss together.
         fuses_with_overlap: Whether it can be computed in the pass of an overlap loss: an
             elementwise loss of labels as they are, or a rowwise one that needs no more than the
@@ -96,347 +68,210 @@ class Kernel(NamedTuple):
     name: str
     pattern: Pattern
     parameters: tuple[str, ...] = ()
+    labels: Labels = Labels.NUMBER
     from_logits: bool = False
     row_reduction: str = "mean"
     needs_all_labels: bool = False
-    sparse: bool = False
-    has_dense_form: bool = True
     couples_classes: bool = False
     fuses_with_overlap: bool = False
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a label is a class number, one for each row."""
+        return self.labels is Labels.CLASS
 
 
 class Loss(NamedTuple):
     """A public loss.
 
     Attributes:
-        name: The public function.
         class_name: The public class.
-        family: What it is for: the module, or the package, of `fastloss.losses` that it is in.
+        pattern: How it goes through memory.
         labels: What one label says.
         predictions: What y_pred holds.
         kernels: Its computations; none for a loss of TensorFlow ops.
-        pattern: How it goes through memory.
         aliases: Other public names, of the function or the class.
+        family: What it is for: the module, or the package, of `fastloss.losses` that it is in.
     """
 
-    name: str
     class_name: str
-    family: str
+    pattern: Pattern
     labels: Labels
     predictions: Predictions
-    kernels: tuple[Kernel, ...]
-    pattern: Pattern
+    kernels: tuple[Kernel, ...] = ()
     aliases: tuple[str, ...] = ()
+    family: str = ""
+
+    @property
+    def name(self) -> str:
+        """The public function."""
+        return snake(self.class_name)
+
+    @property
+    def public_names(self) -> tuple[str, ...]:
+        """Class, function and aliases."""
+        return (self.class_name, self.name, *self.aliases)
+
+
+def snake(class_name: str) -> str:
+    """The function that goes with a class: "box_iou" of "BoxIoU"."""
+    bounds = "(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+    return re.sub(bounds, "_", class_name.replace("IoU", "Iou")).lower()
+
+
+def _loss(
+    class_name: str,
+    labels: Labels,
+    predictions: Predictions,
+    *kernels: Kernel,
+    aliases: tuple[str, ...] = (),
+) -> Loss:
+    """A loss that goes through memory as the last of its kernels does."""
+    return Loss(class_name, kernels[-1].pattern, labels, predictions, kernels, aliases)
+
+
+def _of_logits(kernel: Kernel) -> Kernel:
+    return kernel._replace(name=f"{kernel.name}_from_logits", from_logits=True)
 
 
 def _elementwise(
-    name: str,
     class_name: str,
-    family: str,
-    labels: Labels,
-    predictions: Predictions,
     *parameters: str,
-    row_reduction: str = "mean",
-    needs_all_labels: bool = False,
-    from_logits: tuple[str, ...] | None = None,
+    labels: Labels = Labels.NUMBER,
+    predictions: Predictions = Predictions.NUMBERS,
     aliases: tuple[str, ...] = (),
 ) -> Loss:
-    """A loss of elements; `from_logits` names the parameters of its kernel for logits."""
+    """A loss of elements; one of probabilities has a kernel for logits, without epsilon."""
+    signs = labels is Labels.SIGN
+    name, pattern = snake(class_name), Pattern.ELEMENTWISE
+    kernel = Kernel(name, pattern, parameters, labels, needs_all_labels=signs)
+    kernel = kernel._replace(fuses_with_overlap=not signs)
+    kernels: tuple[Kernel, ...] = (kernel,)
+    if predictions is Predictions.PROBABILITIES:
+        kernels = (kernel._replace(parameters=(*parameters, "epsilon")), _of_logits(kernel))
+    return _loss(class_name, labels, predictions, *kernels, aliases=aliases)
 
-    def kernel(name: str, parameters: tuple[str, ...], of_logits: bool = False) -> Kernel:
-        return Kernel(
-            name,
-            Pattern.ELEMENTWISE,
-            parameters,
-            of_logits,
-            row_reduction,
-            needs_all_labels,
-            fuses_with_overlap=not needs_all_labels,
-        )
 
-    kernels = [kernel(name, parameters)]
-    if from_logits is not None:
-        kernels.append(kernel(f"{name}_from_logits", from_logits, True))
-    return Loss(
-        name,
-        class_name,
-        family,
-        labels,
-        predictions,
-        tuple(kernels),
-        Pattern.ELEMENTWISE,
-        aliases,
-    )
+def _rowwise(name: str, labels: Labels, *parameters: str, from_logits: bool = False) -> Kernel:
+    return Kernel(name, Pattern.ROWWISE, parameters, labels, from_logits, "sum")
 
 
 def _crossentropy(
-    name: str,
-    class_name: str,
-    *parameters: str,
-    sparse: bool = False,
-    has_dense_form: bool = True,
-    of_probabilities: tuple[str, ...] = ("epsilon",),
+    class_name: str, labels: Labels, *parameters: str, clips: tuple[str, ...] = ("epsilon",)
 ) -> Loss:
-    """A loss of rows of classes; `of_probabilities` are further parameters for probabilities."""
-    common = {"sparse": sparse, "has_dense_form": has_dense_form, "row_reduction": "sum"}
-    return Loss(
-        name,
-        class_name,
-        "categorical",
-        Labels.CLASS if sparse else Labels.ONE_HOT,
-        Predictions.PROBABILITIES,
-        (
-            Kernel(name, Pattern.ROWWISE, (*parameters, *of_probabilities), **common),
-            Kernel(
-                f"{name}_from_logits",
-                Pattern.ROWWISE,
-                parameters,
-                from_logits=True,
-                fuses_with_overlap=True,
-                **common,
-            ),
-        ),
-        Pattern.ROWWISE,
-    )
+    """A loss of rows of classes; `clips` are the further parameters of probabilities."""
+    kernel = _rowwise(snake(class_name), labels, *parameters)
+    of_probabilities = kernel._replace(parameters=(*parameters, *clips))
+    of_logits = _of_logits(kernel)._replace(fuses_with_overlap=True)
+    return _loss(class_name, labels, Predictions.PROBABILITIES, of_probabilities, of_logits)
 
 
-def _rowwise(
-    name: str, *parameters: str, from_logits: bool = False, sparse: bool = False
-) -> Kernel:
-    return Kernel(
-        name,
-        Pattern.ROWWISE,
-        parameters,
-        from_logits=from_logits,
-        row_reduction="sum",
-        sparse=sparse,
-    )
+def _margin(class_name: str, labels: Labels) -> Loss:
+    return _loss(class_name, labels, Predictions.SCORES, _rowwise(snake(class_name), labels))
 
 
-def _overlap(name: str, class_name: str, *parameters: str, couples_classes: bool = False) -> Loss:
-    kernel = Kernel(name, Pattern.OVERLAP, parameters, couples_classes=couples_classes)
-    return Loss(
-        name,
-        class_name,
-        "segmentation",
-        Labels.REGION,
-        Predictions.PROBABILITIES,
-        (kernel,),
-        Pattern.OVERLAP,
-    )
+def _overlap(class_name: str, *parameters: str, couples_classes: bool = False) -> Loss:
+    parameters = (*parameters, "smooth_numerator", "smooth_denominator")
+    kernel = Kernel(snake(class_name), Pattern.OVERLAP, parameters, Labels.REGION)
+    kernel = kernel._replace(couples_classes=couples_classes)
+    return _loss(class_name, Labels.REGION, Predictions.PROBABILITIES, kernel)
 
 
-def _sorted(name: str, class_name: str, labels: Labels, predictions: Predictions) -> Loss:
-    return Loss(name, class_name, "segmentation", labels, predictions, (), Pattern.SORTED)
+def _sorted(class_name: str, labels: Labels, predictions: Predictions) -> Loss:
+    return Loss(class_name, Pattern.SORTED, labels, predictions)
 
 
-def _box(name: str, class_name: str) -> Loss:
-    kernel = Kernel(name, Pattern.BOXES, ("epsilon",))
-    return Loss(
-        name,
-        class_name,
-        "detection",
-        Labels.BOX,
-        Predictions.NUMBERS,
-        (kernel,),
-        Pattern.BOXES,
-    )
+def _box(class_name: str) -> Loss:
+    kernel = Kernel(snake(class_name), Pattern.BOXES, ("epsilon",), Labels.BOX)
+    return _loss(class_name, Labels.BOX, Predictions.NUMBERS, kernel)
 
 
-_SMOOTHING = ("smooth_numerator", "smooth_denominator")
 _FOCAL = ("label_smoothing", "gamma", "base", "balance")
+_SIGNS: dict[str, Any] = {"labels": Labels.SIGN, "predictions": Predictions.SCORES}
+_YES_OR_NO: dict[str, Any] = {
+    "labels": Labels.PROBABILITY,
+    "predictions": Predictions.PROBABILITIES,
+}
+_RATES: dict[str, Any] = {"labels": Labels.NOT_NEGATIVE, "predictions": Predictions.POSITIVE}
 
-LOSSES: tuple[Loss, ...] = (
-    _elementwise(
-        "mean_squared_error",
-        "MeanSquaredError",
-        "regression",
-        Labels.NUMBER,
-        Predictions.NUMBERS,
-        aliases=("mse", "MSE"),
+_KL = Kernel("kl_divergence", Pattern.ELEMENTWISE, ("epsilon",), Labels.ONE_HOT)
+_KL = _KL._replace(row_reduction="sum", fuses_with_overlap=True)
+_KL_OF_LOGITS = _of_logits(_rowwise("kl_divergence", Labels.LOGITS))
+_REVERSE_KL = _of_logits(_rowwise("reverse_kl_divergence", Labels.LOGITS))
+_KL_ALIASES = ("kld", "KLD", "kullback_leibler_divergence")
+_JENSEN_SHANNON = _of_logits(_rowwise("jensen_shannon_divergence", Labels.LOGITS, "beta"))
+_COSINE = _rowwise("cosine_similarity", Labels.VECTOR, "epsilon")
+
+_FAMILIES: dict[str, tuple[Loss, ...]] = {
+    "regression": (
+        _elementwise("MeanSquaredError", aliases=("mse", "MSE")),
+        _elementwise("MeanAbsoluteError", aliases=("mae", "MAE")),
+        _elementwise("MeanAbsolutePercentageError", "epsilon", aliases=("mape", "MAPE")),
+        _elementwise("MeanSquaredLogarithmicError", "epsilon", **_RATES, aliases=("msle", "MSLE")),
+        _elementwise("Huber", "delta"),
+        _elementwise("LogCosh", aliases=("logcosh",)),
+        _elementwise("Pinball", "tau", aliases=("quantile", "Quantile")),
     ),
-    _elementwise(
-        "mean_absolute_error",
-        "MeanAbsoluteError",
-        "regression",
-        Labels.NUMBER,
-        Predictions.NUMBERS,
-        aliases=("mae", "MAE"),
+    "classification": (
+        _elementwise("BinaryCrossentropy", "label_smoothing", **_YES_OR_NO, aliases=("bce", "BCE")),
+        _elementwise("BinaryFocalCrossentropy", *_FOCAL, **_YES_OR_NO),
+        _elementwise("Hinge", **_SIGNS),
+        _elementwise("SquaredHinge", **_SIGNS),
     ),
-    _elementwise(
-        "mean_absolute_percentage_error",
-        "MeanAbsolutePercentageError",
-        "regression",
-        Labels.NUMBER,
-        Predictions.NUMBERS,
-        "epsilon",
-        aliases=("mape", "MAPE"),
+    "categorical": (
+        _crossentropy("CategoricalCrossentropy", Labels.ONE_HOT),
+        _crossentropy("SparseCategoricalCrossentropy", Labels.CLASS),
+        _crossentropy("CategoricalFocalCrossentropy", Labels.ONE_HOT, "alpha", "gamma"),
+        _crossentropy("SparseCategoricalFocalCrossentropy", Labels.CLASS, "alpha", "gamma"),
+        _crossentropy("CategoricalGeneralizedCrossEntropy", Labels.CLASS, "q", clips=()),
+        _margin("CategoricalHinge", Labels.ONE_HOT),
+        _margin("SparseCategoricalHinge", Labels.CLASS),
     ),
-    _elementwise(
-        "mean_squared_logarithmic_error",
-        "MeanSquaredLogarithmicError",
-        "regression",
-        Labels.NOT_NEGATIVE,
-        Predictions.POSITIVE,
-        "epsilon",
-        aliases=("msle", "MSLE"),
-    ),
-    _elementwise("huber", "Huber", "regression", Labels.NUMBER, Predictions.NUMBERS, "delta"),
-    _elementwise(
-        "log_cosh",
-        "LogCosh",
-        "regression",
-        Labels.NUMBER,
-        Predictions.NUMBERS,
-        aliases=("logcosh",),
-    ),
-    _elementwise(
-        "pinball",
-        "Pinball",
-        "regression",
-        Labels.NUMBER,
-        Predictions.NUMBERS,
-        "tau",
-        aliases=("quantile", "Quantile"),
-    ),
-    _elementwise(
-        "poisson",
-        "Poisson",
-        "distribution",
-        Labels.NOT_NEGATIVE,
-        Predictions.POSITIVE,
-        "epsilon",
-    ),
-    _elementwise(
-        "hinge",
-        "Hinge",
-        "classification",
-        Labels.SIGN,
-        Predictions.SCORES,
-        needs_all_labels=True,
-    ),
-    _elementwise(
-        "squared_hinge",
-        "SquaredHinge",
-        "classification",
-        Labels.SIGN,
-        Predictions.SCORES,
-        needs_all_labels=True,
-    ),
-    _elementwise(
-        "binary_crossentropy",
-        "BinaryCrossentropy",
-        "classification",
-        Labels.PROBABILITY,
-        Predictions.PROBABILITIES,
-        "label_smoothing",
-        "epsilon",
-        from_logits=("label_smoothing",),
-        aliases=("bce", "BCE"),
-    ),
-    _elementwise(
-        "binary_focal_crossentropy",
-        "BinaryFocalCrossentropy",
-        "classification",
-        Labels.PROBABILITY,
-        Predictions.PROBABILITIES,
-        *_FOCAL,
-        "epsilon",
-        from_logits=_FOCAL,
-    ),
-    _crossentropy("categorical_crossentropy", "CategoricalCrossentropy"),
-    _crossentropy("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy", sparse=True),
-    _crossentropy(
-        "categorical_focal_crossentropy", "CategoricalFocalCrossentropy", "alpha", "gamma"
-    ),
-    _crossentropy(
-        "sparse_categorical_focal_crossentropy",
-        "SparseCategoricalFocalCrossentropy",
-        "alpha",
-        "gamma",
-        sparse=True,
-    ),
-    _crossentropy(
-        "categorical_generalized_cross_entropy",
-        "CategoricalGeneralizedCrossEntropy",
-        "q",
-        sparse=True,
-        has_dense_form=False,
-        of_probabilities=(),
-    ),
-    Loss(
-        "categorical_hinge",
-        "CategoricalHinge",
-        "categorical",
-        Labels.ONE_HOT,
-        Predictions.SCORES,
-        (_rowwise("categorical_hinge"),),
-        Pattern.ROWWISE,
-    ),
-    Loss(
-        "sparse_categorical_hinge",
-        "SparseCategoricalHinge",
-        "categorical",
-        Labels.CLASS,
-        Predictions.SCORES,
-        (_rowwise("sparse_categorical_hinge", sparse=True),),
-        Pattern.ROWWISE,
-    ),
-    Loss(
-        "kl_divergence",
-        "KLDivergence",
-        "distribution",
-        Labels.ONE_HOT,
-        Predictions.PROBABILITIES,
-        (
-            Kernel(
-                "kl_divergence",
-                Pattern.ELEMENTWISE,
-                ("epsilon",),
-                row_reduction="sum",
-                fuses_with_overlap=True,
-            ),
-            _rowwise("kl_divergence_from_logits", from_logits=True),
-            _rowwise("reverse_kl_divergence_from_logits", from_logits=True),
+    "distribution": (
+        _loss(
+            "KLDivergence",
+            Labels.ONE_HOT,
+            Predictions.PROBABILITIES,
+            *(_KL, _KL_OF_LOGITS, _REVERSE_KL),
+            aliases=_KL_ALIASES,
         ),
-        Pattern.ROWWISE,
-        ("kld", "KLD", "kullback_leibler_divergence"),
+        _loss("JensenShannonDivergence", Labels.LOGITS, Predictions.SCORES, _JENSEN_SHANNON),
+        _elementwise("Poisson", "epsilon", **_RATES),
     ),
-    Loss(
-        "jensen_shannon_divergence",
-        "JensenShannonDivergence",
-        "distribution",
-        Labels.LOGITS,
-        Predictions.SCORES,
-        (_rowwise("jensen_shannon_divergence_from_logits", "beta", from_logits=True),),
-        Pattern.ROWWISE,
+    "similarity": (_loss("CosineSimilarity", Labels.VECTOR, Predictions.NUMBERS, _COSINE),),
+    "segmentation": (
+        _overlap("Dice"),
+        _overlap("Tversky", "alpha", "beta"),
+        _overlap("Jaccard"),
+        _overlap("FocalTversky", "alpha", "beta", "gamma"),
+        _overlap("LogCoshDice"),
+        _overlap("GeneralizedDice", "power", couples_classes=True),
+        _sorted("LovaszSoftmax", Labels.CLASS, Predictions.PROBABILITIES),
+        _sorted("LovaszHinge", Labels.PROBABILITY, Predictions.SCORES),
     ),
-    Loss(
-        "cosine_similarity",
-        "CosineSimilarity",
-        "similarity",
-        Labels.VECTOR,
-        Predictions.NUMBERS,
-        (_rowwise("cosine_similarity", "epsilon"),),
-        Pattern.ROWWISE,
+    "detection": (
+        _box("BoxIoU"),
+        _box("GeneralizedBoxIoU"),
+        _box("DistanceBoxIoU"),
+        _box("CompleteBoxIoU"),
     ),
-    _overlap("dice", "Dice", *_SMOOTHING),
-    _overlap("tversky", "Tversky", "alpha", "beta", *_SMOOTHING),
-    _overlap("jaccard", "Jaccard", *_SMOOTHING),
-    _overlap("focal_tversky", "FocalTversky", "alpha", "beta", "gamma", *_SMOOTHING),
-    _overlap("log_cosh_dice", "LogCoshDice", *_SMOOTHING),
-    _overlap("generalized_dice", "GeneralizedDice", "power", *_SMOOTHING, couples_classes=True),
-    _sorted("lovasz_softmax", "LovaszSoftmax", Labels.CLASS, Predictions.PROBABILITIES),
-    _sorted("lovasz_hinge", "LovaszHinge", Labels.PROBABILITY, Predictions.SCORES),
-    _box("box_iou", "BoxIoU"),
-    _box("generalized_box_iou", "GeneralizedBoxIoU"),
-    _box("distance_box_iou", "DistanceBoxIoU"),
-    _box("complete_box_iou", "CompleteBoxIoU"),
+}
+
+LOSSES = tuple(
+    loss._replace(family=family) for family, losses in _FAMILIES.items() for loss in losses
+)
+# Losses of losses, which no pattern has.
+COMPOSED = ("MultiTask", "Regularized", "WeightedSum")
+# All names of `fastloss.losses`.
+PUBLIC_NAMES = (
+    *(name for loss in LOSSES for name in loss.public_names),
+    *COMPOSED,
+    *("RowMetrics", "linear_sparse_categorical_crossentropy"),
 )
 
-_BY_NAME = {name: loss for loss in LOSSES for name in (loss.name, loss.class_name, *loss.aliases)}
+_BY_NAME = {name: loss for loss in LOSSES for name in loss.public_names}
+_BY_KERNEL = {kernel.name: loss for loss in LOSSES for kernel in loss.kernels}
 _KERNELS = {kernel.name: kernel for loss in LOSSES for kernel in loss.kernels}
-_LOSS_OF_KERNEL = {kernel.name: loss for loss in LOSSES for kernel in loss.kernels}
 
 
 def find(name: str) -> Loss | None:
@@ -459,7 +294,7 @@ def loss_of_kernel(name: str) -> Loss:
     Raises:
         KeyError: If there is no such kernel.
     """
-    return _LOSS_OF_KERNEL[name]
+    return _BY_KERNEL[name]
 
 
 @cache
