@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fastloss.tools.doctor. import devices, installation, serving
+from fastloss.tools.doctor import devices, installation, serving
 from fastloss.tools.doctor.finding import Facts, Finding
 
 # In the order in which the findings are to be read.

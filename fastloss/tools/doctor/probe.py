@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+
 def _core() -> dict[str, Any]:
     """The library without TensorFlow, and what it runs on."""
     from fastloss import c_api
