@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from fastloss.tools.bench.custom import CUSTOM
+from fastloss.tools.bench.inputs import DOMAINS, make_inputs
 
 import fastloss as fl
 from fastloss.tools.bench import contenders, memory
@@ -27,10 +29,8 @@ from fastloss.tools.bench.contenders import (
     make_tensors,
     torch_version,
 )
-from fastloss.tools.bench.custom import CUSTOM
 from fastloss.tools.bench.engine import ROOF, Failure, Plan, run
 from fastloss.tools.bench.environment import Environment, describe
-from fastloss.tools.bench.inputs import DOMAINS, make_inputs
 from fastloss.tools.bench.roof import make_roof
 from fastloss.tools.bench.selection import parse_shape, section, select_losses, select_pairs
 from fastloss.tools.bench.timing import Timing, interleave

@@ -13,7 +13,7 @@ from fastloss.sums.weighted_sum import WeightedSum
 from fastloss.terms.inputs import Tensor, TensorLike
 from fastloss.terms.reduction import merged_weight
 from fastloss.terms.step_cache import remembered
-from fastloss.tools.diagnose.expects import expected_of
+from fastloss.tools.known_loss import arguments_of
 from fastloss.tools.monitor.gradient_probe import hand_back, tapped
 
 VALUE_IS_BAD, GRADIENT_IS_BAD = 1, 2
@@ -83,7 +83,8 @@ class WatchedLoss:
         self.inputs: Inputs | None = None
         self._scale = scale
         self._scale_may_overflow = scale_may_overflow
-        self._ignored = [one for one in map(_ignored_by, _losses_in(loss)) if one is not None]
+        ignored = (arguments_of(one).get("ignore_class") for one in _losses_in(loss))
+        self._ignored = [label for label in ignored if label is not None]
         fields = len(Record._fields) - 1 + len(self.terms)
         with tf.init_scope():
             self._now = tf.Variable(np.zeros(fields), dtype=tf.float64)
@@ -238,10 +239,6 @@ def _per_label(x: Tensor, y_true: Tensor) -> Tensor | None:
 
 def _losses_in(loss: Any) -> list[Any]:
     return list(loss.losses) if isinstance(loss, WeightedSum) else [loss]
-
-
-def _ignored_by(loss: Any) -> int | None:
-    return expected_of(loss).ignored
 
 
 def _not_finite(x: Tensor) -> Tensor:
