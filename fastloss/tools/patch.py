@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import runpy
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from fastloss import losses
+from fastloss import losses, registry
 
 __all__ = ["Patch", "patch_keras", "run_script", "unpatch_keras"]
 
@@ -165,8 +164,8 @@ def _replacements() -> dict[Any, Any]:
 
 
 def _wrapper(original: type[Any]) -> type[Any]:
-    """What `compile` puts around a function: for one of ours, the class, which walks once."""
-    classes = {function: cls for cls in _classes() if (function := _function_of(cls))}
+    """What `compile` puts around a function: for one of ours, the class: one pass."""
+    classes = _classes_by_function()
 
     class LossFunctionWrapper(original):  # type: ignore[misc]
         def __new__(cls, fn: Any, *arguments: Any, **options: Any) -> Any:
@@ -194,18 +193,14 @@ def _deserializer(original: Any) -> Any:
     return deserialize
 
 
-def _classes() -> list[type[Any]]:
-    return [x for name in losses.__all__ if inspect.isclass(x := getattr(losses, name))]
+def _classes_by_function() -> dict[Any, type[Any]]:
+    """Our classes by the functions that have the same defaults."""
+    pairs = ((getattr(losses, x.name), getattr(losses, x.class_name)) for x in registry.LOSSES)
+    return {function: cls for function, cls in pairs if _have_same_defaults(function, cls)}
 
 
-def _function_of(cls: type[Any]) -> Any:
-    """The function of the same name, if it has the same defaults."""
-    name = re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
-    if name not in losses.__all__:
-        return None
-    function = getattr(losses, name)
+def _have_same_defaults(function: Any, cls: type[Any]) -> bool:
     options = inspect.signature(cls).parameters
     own = list(inspect.signature(function).parameters.values())[2:]
     shared = [x for x in own if x.name != "return_metrics"]
-    same = all(x.name in options and options[x.name].default == x.default for x in shared)
-    return function if same else None
+    return all(x.name in options and options[x.name].default == x.default for x in shared)

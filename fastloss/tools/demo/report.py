@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 import fastloss as fl
 from fastloss.tools.bench import memory
-from fastloss.tools.bench.environment import cpu_model
 from fastloss.tools.demo.training import KERAS, OURS, Settings, Training, curve_difference
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from rich.console import Console
-    from rich.table import Table
+from fastloss.tools.machine import cpu_model
+from fastloss.tools.plot import canvas
 
 COLOURS = {KERAS: "#7a7a7a", OURS: "#d1495b"}
 
@@ -34,8 +36,6 @@ def progress(console: Console, settings: Settings) -> Iterator[Callable[[], None
     Yields:
         A function to call after each step.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -88,9 +88,6 @@ def make_table(
     Returns:
         A table for rich.
     """
-    from rich import box
-    from rich.table import Table
-
     theirs, ours = trainings[KERAS], trainings[OURS]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
@@ -176,14 +173,8 @@ def print_report(
         )
 
 
-def draw_curves(curves: Axes, apart: Axes, trainings: dict[str, Training]) -> None:
-    """Draws the loss curves and their difference.
-
-    Args:
-        curves: Where the curves go.
-        apart: Where the difference goes, below.
-        trainings: Both trainings.
-    """
+def draw_curves(curves: Axes, below: Axes, trainings: dict[str, Training]) -> None:
+    """Draws the loss curves, and their difference below."""
     steps = np.arange(1, len(trainings[KERAS].losses) + 1)
     # A wide line below a narrow one: both stay visible where they coincide.
     curves.plot(steps, trainings[KERAS].losses, color="#bdbdbd", linewidth=5, label=KERAS)
@@ -195,33 +186,29 @@ def draw_curves(curves: Axes, apart: Axes, trainings: dict[str, Training]) -> No
 
     theirs, ours = (np.asarray(trainings[name].losses) for name in (KERAS, OURS))
     difference = np.abs(ours - theirs) / np.abs(theirs)
-    apart.plot(steps, difference, color="#2a6f97", linewidth=1)
+    below.plot(steps, difference, color="#2a6f97", linewidth=1)
     if difference.any():
-        apart.set_yscale("log")
-    apart.set_ylabel("relative\ndifference")
-    apart.set_xlabel("step")
-    _open(curves, apart)
+        below.set_yscale("log")
+    below.set_ylabel("relative\ndifference")
+    below.set_xlabel("step")
+    for axes in (curves, below):
+        canvas.opened(axes)
 
 
 def draw_times(bars: Axes, trainings: dict[str, Training]) -> None:
-    """Draws the times of the loss and of a step.
-
-    Args:
-        bars: Where they go.
-        trainings: Both trainings.
-    """
+    """Draws the times of the loss and of a step."""
     rows = [
         ("loss alone,\nforward + backward", lambda found: found.loss_timing.median),
         ("whole step", lambda found: found.step_median),
     ]
     longest = max(value(found) for _, value in rows for found in trainings.values()) * 1e3
-    for place, (_, value) in enumerate(rows):
+    for y, (_, value) in enumerate(rows):
         for offset, name in ((-0.18, KERAS), (0.18, OURS)):
             length = value(trainings[name]) * 1e3
-            bars.barh(place + offset, length, height=0.32, color=COLOURS[name])
+            bars.barh(y + offset, length, height=0.32, color=COLOURS[name])
             bars.text(
                 length + 0.015 * longest,
-                place + offset,
+                y + offset,
                 f"{name} {_milliseconds(length / 1e3)}",
                 va="center",
                 fontsize=9,
@@ -232,25 +219,21 @@ def draw_times(bars: Axes, trainings: dict[str, Training]) -> None:
     bars.set_xlabel("milliseconds, medians")
     bars.set_title("Time of a step", loc="left", fontsize=11, fontweight="bold")
     bars.tick_params(axis="y", length=0)
-    _open(bars)
+    canvas.opened(bars)
 
 
-def caption(subject: str) -> str:
-    """What was trained, and on what.
+def write_picture(figure: Figure, subject: str, path: Path) -> None:
+    """Writes a picture, with a line at its head.
 
     Args:
+        figure: What is drawn.
         subject: The model, its data and its loss.
-
-    Returns:
-        A line for the head of the picture.
+        path: The PNG file; it is replaced.
     """
-    return (
+    figure.suptitle(
         f"{subject}; {cpu_model()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
-        f"fastloss {fl.__version__}"
+        f"fastloss {fl.__version__}",
+        fontsize=9,
+        color="#555555",
     )
-
-
-def _open(*several: Axes) -> None:
-    for axes in several:
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+    canvas.write(figure, path)

@@ -211,7 +211,7 @@ def train(settings: Settings, task: Task, on_step: Callable[[], None]) -> dict[s
 def curve_difference(
     trainings: dict[str, Training], steps: int | None = None
 ) -> tuple[float, float]:
-    """How far the loss curves are apart.
+    """How far the loss curves differ.
 
     Args:
         trainings: Both trainings.
@@ -222,5 +222,5 @@ def curve_difference(
     """
     theirs = np.asarray(trainings[KERAS].losses[:steps])
     ours = np.asarray(trainings[OURS].losses[:steps])
-    apart = np.abs(ours - theirs)
-    return float(np.max(apart)), float(np.max(apart / np.abs(theirs)))
+    difference = np.abs(ours - theirs)
+    return float(np.max(difference)), float(np.max(difference / np.abs(theirs)))
