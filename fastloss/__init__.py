@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastloss.on_import import when_imported
+from fastloss.registry import PUBLIC_NAMES
 
 if TYPE_CHECKING:
     from fastloss import callbacks as callbacks
@@ -58,8 +59,8 @@ def __getattr__(name: str) -> Any:
     elif name == "__version__":
         value = import_module("importlib.metadata").version("fastloss")
     elif name == "__all__":
-        value = [*_MODULES, *_ORIGINS, "__version__", *import_module("fastloss.losses").__all__]
-    elif not name.startswith("_") and hasattr(import_module("fastloss.losses"), name):
+        value = [*_MODULES, *_ORIGINS, "__version__", *PUBLIC_NAMES]
+    elif name in PUBLIC_NAMES:
         value = getattr(import_module("fastloss.losses"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
