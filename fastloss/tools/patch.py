@@ -22,7 +22,7 @@ __all__ = ["Patch", "patch_keras", "run_script", "unpatch_keras"]
 class _Change(NamedTuple):
     """A name in a module or a table, what it stands for, and what it is to stand for."""
 
-    place: str
+    where: str
     table: MutableMapping[str, Any]
     name: str
     original: Any
@@ -48,7 +48,7 @@ class Patch:
         self._changes = changes
         self.places: dict[str, list[str]] = {}
         for change in changes:
-            self.places.setdefault(change.place, []).append(change.name)
+            self.places.setdefault(change.where, []).append(change.name)
 
     def __str__(self) -> str:
         replaced = {change.original.__name__ for change in self._changes if change.is_loss}
@@ -136,12 +136,12 @@ def _planned() -> Iterator[_Change]:
     tables.append(("saved models", exports))
     wrapper, find = core.LossFunctionWrapper, core.deserialize
     replacements = {**_replacements(), wrapper: _wrapper(wrapper), find: _deserializer(find)}
-    for place, table in tables:
+    for where, table in tables:
         for name, thing in table.items():
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 ours = replacements.get(thing)
                 if ours is not None:
-                    yield _Change(place, table, name, thing, ours)
+                    yield _Change(where, table, name, thing, ours)
 
 
 def _public_modules() -> list[ModuleType]:

@@ -164,7 +164,8 @@ def draw(
         found: The classes that each contender's model answers on them.
     """
     figure = Figure(figsize=(14.0, 7.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
+    left, right = halves
     curves, below, bars = left.subplots(3, 1, height_ratios=(2.2, 1.0, 1.5))
     below.sharex(curves)
     report.draw_curves(curves, below, trainings)

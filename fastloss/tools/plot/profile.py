@@ -12,11 +12,11 @@ from fastloss.tools.plot import canvas
 from fastloss.tools.plot.kind import KINDS, Kind, kind_of, name_of
 from fastloss.tools.plot.probe import (
     AXES,
-    along,
     default_axis,
     default_target,
     limits,
     possible_axes,
+    values_and_gradients,
 )
 
 
@@ -48,7 +48,7 @@ def shape(
 
     Args:
         loss: A Keras loss, a function `(y_true, y_pred)`, or a name that Keras knows.
-        more: Others, to compare.
+        *more: Others, to compare.
         against: "error", "margin", "probability", "angle" or "shift", if not the above.
         kind: What the losses compare, where it cannot be told by their names: "number", "binary",
             "one-hot", "sparse", "vector", "distribution", "box" or "mask". Losses of your own are
@@ -84,7 +84,7 @@ def shape(
     value, gradient = map(canvas.opened, axes)
     drawn: list[np.ndarray] = []
     for index, (one, name, its_kind) in enumerate(zip(losses, names, kinds, strict=True)):
-        curves = along(one, its_kind, against, target, x)
+        curves = values_and_gradients(one, its_kind, against, target, x)
         # Where a loss equals another, both are to be seen.
         hides = any(np.allclose(curves[0], other, atol=1e-4) for other in drawn)
         drawn.append(curves[0])
