@@ -151,16 +151,7 @@ CONTENDERS: tuple[Contender, ...] = (
 
 
 def make_tensors(spec: LossSpec, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[Any, Any]:
-    """Copies the inputs.
-
-    Args:
-        spec: The loss.
-        y_true: Labels.
-        y_pred: Predictions.
-
-    Returns:
-        Labels and predictions of PyTorch, a row for each sample.
-    """
+    """Copies the inputs."""
     if spec.label in _MONAI:
         labels = _as_torch(tf.cast(y_true, tf.int64)).unsqueeze(1)
         return labels, _as_torch(y_pred).movedim(-1, 1).contiguous()

@@ -37,15 +37,7 @@ class Domain:
         return _CLASS_DTYPE if self.has_class_numbers else dtype
 
     def label_bytes(self, shape: Shape, item_size: int) -> int:
-        """The bytes of y_true.
-
-        Args:
-            shape: Shape of y_pred.
-            item_size: Bytes of one prediction.
-
-        Returns:
-            The bytes.
-        """
+        """The bytes of y_true."""
         if self.has_class_numbers:
             return math.prod(shape[:-1]) * np.dtype(_CLASS_DTYPE).itemsize
         return math.prod(shape) * item_size
@@ -131,12 +123,7 @@ _DOMAINS: Mapping[Labels, tuple[str, str]] = MappingProxyType(
 
 
 def domain_of(loss: Loss, from_logits: bool) -> str:
-    """The key in `DOMAINS` of the inputs that a loss takes.
-
-    Args:
-        loss: The loss.
-        from_logits: Whether its predictions are logits, where it takes either.
-    """
+    """The key in `DOMAINS` of the inputs that a loss takes."""
     if loss.name == "kl_divergence":
         return "logits twice" if from_logits else "distributions"
     takes_scores = from_logits or loss.predictions is Predictions.SCORES
@@ -144,15 +131,7 @@ def domain_of(loss: Loss, from_logits: bool) -> str:
 
 
 def make_inputs(domain: str, shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draws y_true and y_pred of the kind that a loss takes.
-
-    Args:
-        domain: A key of `DOMAINS`.
-        shape: Shape of y_pred.
-        seed: Seed of the draw.
-
-    Returns:
-        y_true and y_pred, float32; class numbers are int32.
+    """Draws y_true and y_pred of a kind, float32, or int32 for class numbers.
 
     Raises:
         ValueError: There is no such domain.

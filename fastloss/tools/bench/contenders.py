@@ -42,17 +42,7 @@ class Contender:
     def make_call(
         self, spec: LossSpec, y_true: tf.Tensor, y_pred: tf.Tensor, *, forward_only: bool
     ) -> Callable[[], float]:
-        """Builds what is timed, and calls it twice, so that nothing is left to trace or compile.
-
-        Args:
-            spec: The loss.
-            y_true: Labels.
-            y_pred: Predictions.
-            forward_only: Whether the gradient is left out.
-
-        Returns:
-            A function without arguments that returns the loss.
-        """
+        """Builds what is timed; called twice, so that nothing is left to trace or compile."""
         step = self.make_step(spec, forward_only=forward_only)
         on_gpu = has_gpu()
 
@@ -74,15 +64,7 @@ class Contender:
         return call
 
     def make_step(self, spec: LossSpec, *, forward_only: bool) -> Callable[[Any, Any], Any]:
-        """Builds the function of (y_true, y_pred) that is executed.
-
-        Args:
-            spec: The loss.
-            forward_only: Whether the gradient is left out.
-
-        Returns:
-            A function that returns the loss, or the loss and its gradient.
-        """
+        """Builds a function of (y_true, y_pred) that gives the loss, or loss and gradient."""
         loss = _keras_loss(spec) if self.library == "keras" else _our_loss(spec)
 
         def forward(y_true: Any, y_pred: Any) -> Any:
@@ -115,15 +97,7 @@ CONTENDERS: tuple[Contender, ...] = (
 
 
 def make_tensors(spec: LossSpec, case: Case) -> tuple[tf.Tensor, tf.Tensor]:
-    """The inputs of a case.
-
-    Args:
-        spec: The loss, which says what kind of inputs it takes.
-        case: Shape and dtype of the predictions.
-
-    Returns:
-        y_true and y_pred.
-    """
+    """The inputs of a case, y_true and y_pred."""
     y_true, y_pred = make_inputs(spec.domain, case.shape)
     label_dtype = DOMAINS[spec.domain].label_dtype(case.dtype)
     return tf.cast(y_true, label_dtype), tf.cast(y_pred, case.dtype)

@@ -116,15 +116,7 @@ class Result:
 
 
 def run(plan: Plan, on_pair: Callable[[LossSpec, Case], None] | None = None) -> Result:
-    """Measures.
-
-    Args:
-        plan: What to measure.
-        on_pair: Called before each loss and case.
-
-    Returns:
-        The measurements, in the order of the plan.
-    """
+    """Measures."""
     # With TensorFlow's many objects each of the frequent collections would visit them all.
     gc.freeze()
     try:

@@ -49,11 +49,9 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def commit() -> str:
-    """The commit of the fastloss checkout around the package or the working folder, if any.
+    """The commit of the fastloss checkout around the package or the working folder, or "".
 
-    Returns:
-        Twelve digits, with `-dirty` if tracked files differ from the commit; empty outside a
-        checkout.
+    Twelve digits, with `-dirty` if tracked files differ from the commit.
     """
     for folder in (Path(__file__).resolve().parent, Path.cwd()):
         root = _git(folder, "rev-parse", "--show-toplevel")
@@ -68,15 +66,7 @@ def commit() -> str:
 
 
 def describe(threads: int, torch: str = "") -> Environment:
-    """Describes this machine and process.
-
-    Args:
-        threads: The threads that the contenders were given.
-        torch: The version of PyTorch, where that is measured.
-
-    Returns:
-        The description.
-    """
+    """Describes this machine and process."""
     import keras
     import numpy as np
     import tensorflow as tf

@@ -30,13 +30,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {
 def write_picture(
     path: Path, measurements: Sequence[Measurement], environment: Environment
 ) -> None:
-    """Draws every loss and contender, a panel for each case.
-
-    Args:
-        path: The PNG file; it is replaced.
-        measurements: What was measured.
-        environment: Where.
-    """
+    """Draws every loss and contender, a panel for each case."""
     sections = by_section(measurements)
     heights = [0.3 * len(pairs) + 1.1 for pairs in sections.values()]
     figure = Figure(figsize=(9.0, sum(heights) + 1.2), layout="constrained")

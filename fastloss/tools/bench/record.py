@@ -73,13 +73,7 @@ def as_row(measurement: Measurement, environment: Environment) -> dict[str, Any]
 
 
 def write_csv(path: Path, measurements: Sequence[Measurement], environment: Environment) -> None:
-    """Writes the CSV of record.
-
-    Args:
-        path: The file; it is replaced.
-        measurements: What was measured.
-        environment: Where.
-    """
+    """Writes the CSV of record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

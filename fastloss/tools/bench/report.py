@@ -28,14 +28,7 @@ def print_report(
     failures: Sequence[Failure],
     environment: Environment,
 ) -> None:
-    """Prints the table and what is needed to read it.
-
-    Args:
-        console: Where to.
-        measurements: What was measured.
-        failures: What could not be.
-        environment: Where it was measured.
-    """
+    """Prints the table and what is needed to read it."""
     one_loss = len({spec.name for spec, _ in by_pair(measurements)}) == 1
     console.print(_title(measurements, one_loss, environment), highlight=False)
     console.print()

@@ -57,14 +57,9 @@ def _median(move: Callable[[], object], rounds: int = 5) -> float:
 
 
 def make_roof(total_bytes: int, threads: int) -> Roof:
-    """Prepares the yardstick for a case.
+    """The faster of the library's copy, where it is there, and `memcpy`.
 
-    Args:
-        total_bytes: Bytes read plus bytes written.
-        threads: How many threads share the work.
-
-    Returns:
-        The faster of the library's copy, where it is there, and `memcpy`.
+    `total_bytes` counts what is read and what is written; `threads` share the work.
     """
     # Each byte is read and written: half of the traffic is the source.
     count = max(1, total_bytes // 2 // 4)

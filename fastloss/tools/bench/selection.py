@@ -10,13 +10,7 @@ Pair = tuple[LossSpec, Case]
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Reads `16384x1024` (or `16384,1024`).
-
-    Args:
-        text: Extents separated by `x` or commas.
-
-    Returns:
-        The shape.
+    """Reads `16384x1024`, or `16384,1024`.
 
     Raises:
         ValueError: The text is not a shape of positive extents.
@@ -37,15 +31,9 @@ def parse_shape(text: str) -> tuple[int, ...]:
 def select_losses(
     names: Iterable[str], losses: Sequence[LossSpec] = LOSSES
 ) -> tuple[LossSpec, ...]:
-    """The losses of these names; all of them for no name.
+    """The losses of these names, in their order; all of them for no name.
 
-    Args:
-        names: Names as in `LossSpec.name`; a name stands for all its variants. The name of a
-            family stands for its losses.
-        losses: What to select from.
-
-    Returns:
-        The losses, in the order of `losses`.
+    A name stands for all variants of a loss, the name of a family for its losses.
 
     Raises:
         ValueError: There is no loss or family of that name.
@@ -79,17 +67,10 @@ def select_pairs(
     *,
     quick: bool = False,
 ) -> tuple[Pair, ...]:
-    """What to measure each loss on.
+    """The losses with the cases to measure them on, section by section.
 
-    Args:
-        losses: The losses.
-        shapes: Shapes as `parse_shape` reads them; none takes those of each loss.
-        dtypes: Names of float types; none takes float32, or the cases of each loss if `shapes` is
-            empty too.
-        quick: Whether the smaller cases of each loss are taken.
-
-    Returns:
-        Losses with their cases, section by section.
+    Without shapes and dtypes these are the cases of each loss, the smaller ones for `quick`. Shapes
+    alone are measured in float32, dtypes alone on the shapes of each loss.
 
     Raises:
         ValueError: A shape or a dtype is not valid.

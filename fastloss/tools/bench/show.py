@@ -24,12 +24,6 @@ class NothingMeasuredError(Exception):
 def measure_and_show(console: Console, plan: Plan, environment: Environment, output: Path) -> None:
     """Measures, prints the report and writes a CSV file and a picture.
 
-    Args:
-        console: Where to print.
-        plan: What to measure.
-        environment: Where.
-        output: Where to write; .csv and .png are added to it.
-
     Raises:
         NothingMeasuredError: If no contender could run.
     """

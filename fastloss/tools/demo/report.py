@@ -27,15 +27,7 @@ COLOURS = {KERAS: "#7a7a7a", OURS: "#d1495b"}
 
 @contextmanager
 def progress(console: Console, settings: Settings) -> Iterator[Callable[[], None]]:
-    """Shows a bar of the steps of both trainings.
-
-    Args:
-        console: Where to show it.
-        settings: How many steps there are.
-
-    Yields:
-        A function to call after each step.
-    """
+    """Shows a bar of the steps of both trainings; gives a function to call after each."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,16 +70,7 @@ def make_table(
     trainings: dict[str, Training],
     scores: Sequence[tuple[str, str, str]] = (),
 ) -> Table:
-    """The demo's table.
-
-    Args:
-        settings: How it was trained.
-        trainings: Both trainings.
-        scores: Further rows: what it is, Keras's and ours.
-
-    Returns:
-        A table for rich.
-    """
+    """The demo's table; `scores` are further rows: what it is, Keras's and ours."""
     theirs, ours = trainings[KERAS], trainings[OURS]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
@@ -130,14 +113,7 @@ def make_table(
 
 
 def share_sentence(trainings: dict[str, Training]) -> str:
-    """Says what the loss is of a step, and so the most that a faster one can bring.
-
-    Args:
-        trainings: Both trainings.
-
-    Returns:
-        Sentences for the reader.
-    """
+    """Says what the loss is of a step, and so the most that a faster one can bring."""
     share = trainings[KERAS].loss_share
     limit = 1 / max(1 - share, 1e-9)
     return (
@@ -154,14 +130,7 @@ def print_report(
     trainings: dict[str, Training],
     scores: Sequence[tuple[str, str, str]] = (),
 ) -> None:
-    """Prints the table and what to make of it.
-
-    Args:
-        console: Where to print.
-        settings: How it was trained.
-        trainings: Both trainings.
-        scores: Further rows of the table.
-    """
+    """Prints the table and what to make of it."""
     console.print()
     console.print(make_table(settings, trainings, scores), highlight=False)
     console.print()
@@ -223,13 +192,7 @@ def draw_times(bars: Axes, trainings: dict[str, Training]) -> None:
 
 
 def write_picture(figure: Figure, subject: str, path: Path) -> None:
-    """Writes a picture, with a line at its head.
-
-    Args:
-        figure: What is drawn.
-        subject: The model, its data and its loss.
-        path: The PNG file; it is replaced.
-    """
+    """Writes a picture, with a line at its head."""
     figure.suptitle(
         f"{subject}; {cpu_model()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
         f"fastloss {fl.__version__}",

@@ -68,14 +68,7 @@ def _read(tissue: str) -> np.ndarray:
 
 
 def load_slices(settings: Settings) -> tuple[Slices, Slices]:
-    """Reads the template of the nilearn package.
-
-    Args:
-        settings: How many slices to train on, and the seed of their choice.
-
-    Returns:
-        The slices to train on and those to validate on, from blocks of their own.
-    """
+    """The slices of nilearn's template to train on and, from other blocks, to validate on."""
     images = _read("t1")[..., np.newaxis]
     # A pixel is of the tissue that is more than half of it.
     labels = (_read("gm") > 0.5) + 2 * (_read("wm") > 0.5).astype(np.uint8)
@@ -140,15 +133,7 @@ def make_losses() -> dict[str, keras.losses.Loss]:
 
 
 def dice_scores(truth: np.ndarray, found: np.ndarray) -> list[float]:
-    """How well each tissue is found: twice the common pixels over the pixels of both.
-
-    Args:
-        truth: The class of each pixel.
-        found: The class that a model answers.
-
-    Returns:
-        The score of grey and of white matter, from 0 to 1.
-    """
+    """Of each tissue, twice the common pixels over the pixels of both: 1 is the best."""
     pairs = ((truth == tissue, found == tissue) for tissue in range(1, len(CLASSES)))
     return [float(2 * np.sum(a & b) / (np.sum(a) + np.sum(b))) for a, b in pairs]
 
@@ -156,13 +141,7 @@ def dice_scores(truth: np.ndarray, found: np.ndarray) -> list[float]:
 def draw(
     trainings: dict[str, Training], validation: Slices, found: dict[str, np.ndarray]
 ) -> Figure:
-    """The curves and timings, and beside them slices with truth and answers.
-
-    Args:
-        trainings: Both trainings.
-        validation: The slices to show some of.
-        found: The classes that each contender's model answers on them.
-    """
+    """The curves and timings, and beside them slices with truth and answers."""
     figure = Figure(figsize=(14.0, 7.4), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
     left, right = halves
@@ -196,13 +175,7 @@ def draw(
 
 
 def run(settings: Settings, console: Console, output: Path) -> None:
-    """Runs the demo.
-
-    Args:
-        settings: How to train.
-        console: Where to print.
-        output: The picture to write.
-    """
+    """Runs the demo."""
     training, validation = load_slices(settings)
     console.print(
         f"A U-Net on {len(training.images)} axial slices of the ICBM 152 brain template, trained "
