@@ -152,8 +152,8 @@ def _elementwise(
     return _loss(class_name, labels, predictions, *kernels, aliases=aliases)
 
 
-def _rowwise(name: str, labels: Labels, *parameters: str, from_logits: bool = False) -> Kernel:
-    return Kernel(name, Pattern.ROWWISE, parameters, labels, from_logits, "sum")
+def _rowwise(name: str, labels: Labels, *parameters: str) -> Kernel:
+    return Kernel(name, Pattern.ROWWISE, parameters, labels, row_reduction="sum")
 
 
 def _crossentropy(

@@ -12,11 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fastloss.calls import Tensor
 from fastloss.custom.row_blocks import RowLoss
 from fastloss.custom.value_and_gradient import ValueAndGradient
 from fastloss.custom.xla import Compiler
 from fastloss.sums.weighted_sum import Algebra
-from fastloss.terms.inputs import Tensor, TensorLike, in_dtype, label, prediction, same_rank
+from fastloss.terms.inputs import TensorLike, in_dtype, label, prediction, same_rank
 from fastloss.terms.reduction import merged_weight, reduce, replicas
 
 __all__ = ["FusedFunction", "fuse"]

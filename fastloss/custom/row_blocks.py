@@ -15,7 +15,7 @@ import tensorflow as tf
 from fastloss.custom.row_independence import is_row_independent
 from fastloss.custom.xla import Compiled, Compiler, not_recorded_call
 from fastloss.ops.context import has_gpu
-from fastloss.ops.library import ops, runs_reference
+from fastloss.ops.library import kernels, runs_reference
 
 # Predictions of a block: enough to outweigh the start of a compiled program, few enough for the
 # allocator to keep their memory.
@@ -162,7 +162,7 @@ class _Traced:
             return (
                 block + 1,
                 *(
-                    ops().fastloss_place(whole, part, begin)
+                    kernels().fastloss_place(whole, part, begin)
                     for whole, part in zip((values, slope), of_block, strict=True)
                 ),
             )
@@ -173,8 +173,8 @@ class _Traced:
             body,
             (
                 tf.constant(0, tf.int64),
-                ops().fastloss_empty(shape, T=self._loss.dtype),
-                ops().fastloss_empty(tf.shape(y_pred, tf.int64), T=y_pred.dtype),
+                kernels().fastloss_empty(shape, T=self._loss.dtype),
+                kernels().fastloss_empty(tf.shape(y_pred, tf.int64), T=y_pred.dtype),
             ),
             shape_invariants=(
                 tf.TensorShape([]),

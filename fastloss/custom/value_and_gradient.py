@@ -10,7 +10,7 @@ import tensorflow as tf
 from fastloss.custom.row_blocks import RowBlocks, RowLoss
 from fastloss.custom.xla import Compiled, Compiler
 from fastloss.ops.context import is_compiled_by_xla, is_recorded
-from fastloss.ops.library import ops, runs_reference
+from fastloss.ops.library import kernels, runs_reference
 
 _PREDICTION = 1
 # With fewer predictions a graph is done with the ops before a compiled program has been started.
@@ -138,4 +138,4 @@ def _scaled(slope: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         return slope * tf.cast(upstream, slope.dtype)
     # It leaves a gradient alone whose factor is 1.
     wide = tf.float64 if slope.dtype == tf.float64 else tf.float32
-    return ops().fastloss_scale(slope, tf.cast(upstream, wide))
+    return kernels().fastloss_scale(slope, tf.cast(upstream, wide))

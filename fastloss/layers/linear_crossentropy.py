@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastloss.losses.categorical.base import Extras, config_of
+from fastloss.losses.categorical.base import CrossEntropyArguments, config_of
 from fastloss.losses.language import linear_sparse_categorical_crossentropy
 from fastloss.ops.linear import MEMORY_BUDGET
 from fastloss.terms.arguments import integer
@@ -98,20 +98,12 @@ class LinearCrossentropy(keras.layers.Layer):
             raise ValueError(
                 f"memory_budget is {memory_budget}; expected a positive number of bytes"
             )
-        given = Extras.checked(
-            True,
-            -1,
-            label_smoothing=label_smoothing,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-            z_loss=z_loss,
-        )
-        if given.class_weights is not None and len(given.class_weights) != units:
+        cross_entropy = CrossEntropyArguments.of({**locals(), "from_logits": True})
+        weights = cross_entropy.class_weights
+        if weights is not None and len(weights) != units:
             raise ValueError(
-                f"class_weights has {len(given.class_weights)} numbers; expected one for each of "
-                f"the {units} classes"
+                f"class_weights has {len(weights)} numbers; expected one for each of the {units} "
+                "classes"
             )
         if tied_to is not None and tied_to.input_dim != units:
             raise ValueError(
@@ -131,12 +123,12 @@ class LinearCrossentropy(keras.layers.Layer):
         self.units = units
         self.use_bias = use_bias
         self.tied_to = tied_to
-        self.ignore_class = given.ignore_class
-        self.label_smoothing = given.label_smoothing
-        self.class_weights = given.class_weights
-        self.temperature = given.temperature
-        self.logit_softcap = given.logit_softcap
-        self.z_loss = given.z_loss
+        self.ignore_class = cross_entropy.ignore_class
+        self.label_smoothing = cross_entropy.label_smoothing
+        self.class_weights = cross_entropy.class_weights
+        self.temperature = cross_entropy.temperature
+        self.logit_softcap = cross_entropy.logit_softcap
+        self.z_loss = cross_entropy.z_loss
         self.reduction = reduction
         self.memory_budget = memory_budget
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

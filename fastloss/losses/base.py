@@ -1,41 +1,23 @@
-"""What every loss shares: how labels, predictions, weights and masks come together."""
+"""The base class of all losses: how labels, predictions, weights and masks come together."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from fastloss.sums.weighted_sum import Algebra
-from fastloss.terms.inputs import Tensor, TensorLike, label, prediction
-
-
-class Term(Protocol):
-    """A loss with its arguments, and how it is computed."""
-
-    def aligned(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Both with the ranks that belong together, by Keras's rules."""
-
-    def rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """One loss per row."""
-
-    def scalar(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        sample_weight: TensorLike,
-        mask: TensorLike,
-        reduction: str | None,
-    ) -> Tensor:
-        """The loss weighed, masked and reduced."""
+from fastloss.calls import Tensor
+from fastloss.sums.algebra import Algebra
+from fastloss.terms.inputs import TensorLike, label, prediction
+from fastloss.terms.term import Term
 
 
 class FusedLoss(Algebra, keras.losses.Loss):
     """Base class of the losses, a Keras loss.
 
     It takes labels and predictions in the dtype they come in, where Keras would first cast both,
-    and hands weights, mask and reduction to the same walk over memory. Sums, differences and
+    and hands weights, mask and reduction to the same pass over memory. Sums, differences and
     multiples of losses are losses: `fl.MeanSquaredError() + 0.5 * fl.Huber()`.
     """
 
@@ -76,11 +58,3 @@ class FusedLoss(Algebra, keras.losses.Loss):
         """One loss per row, as Keras's `call`."""
         term, y_pred = self._term(self.prediction(y_pred))
         return term.rows(*term.aligned(label(y_true), y_pred))
-
-
-def evaluate(term: Term, y_true: TensorLike, y_pred: Tensor, adjust_rank: bool = True) -> Tensor:
-    """One loss per row, for the functions; Keras adjusts ranks in some of them only."""
-    y_true = label(y_true)
-    if adjust_rank:
-        y_true, y_pred = term.aligned(y_true, y_pred)
-    return term.rows(y_true, y_pred)

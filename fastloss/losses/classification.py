@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.terms.arguments import checked, focus, smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
+from fastloss.terms.arguments import checked, in_range, smoothing
 from fastloss.terms.elementwise import Elementwise
-from fastloss.terms.inputs import Tensor, TensorLike, logits_behind, prediction
+from fastloss.terms.inputs import TensorLike, logits_behind, prediction
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -278,10 +280,6 @@ def _binary_focal_crossentropy(
     return Elementwise(loss, parameters, axis, broadcasts=False), y_pred
 
 
-def _alpha(alpha: float) -> float:
-    return checked("alpha", alpha, 0, 1, "a number from 0 to 1")
-
-
 @serializable
 def binary_focal_crossentropy(
     y_true: TensorLike,
@@ -316,8 +314,8 @@ def binary_focal_crossentropy(
     term, y_pred = _binary_focal_crossentropy(
         prediction(y_pred),
         apply_class_balancing,
-        _alpha(alpha),
-        focus(gamma),
+        in_range("binary_focal_crossentropy", "alpha", alpha),
+        in_range("binary_focal_crossentropy", "gamma", gamma),
         from_logits,
         smoothing(label_smoothing),
         axis,
@@ -374,8 +372,8 @@ class BinaryFocalCrossentropy(FusedLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.apply_class_balancing = apply_class_balancing
-        self.alpha = _alpha(alpha)
-        self.gamma = focus(gamma)
+        self.alpha = in_range("binary_focal_crossentropy", "alpha", alpha)
+        self.gamma = in_range("binary_focal_crossentropy", "gamma", gamma)
         self.from_logits = from_logits
         self.label_smoothing = smoothing(label_smoothing)
         self.axis = axis

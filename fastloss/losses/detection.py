@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
 from fastloss.terms.boxes import Boxes
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.inputs import TensorLike, prediction
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -28,8 +30,8 @@ class BoxLoss(FusedLoss):
         return self._boxes, y_pred
 
     def get_config(self) -> dict[str, Any]:
-        given = self._boxes
-        return {**super().get_config(), "box_format": given.box_format, "epsilon": given.epsilon}
+        _, box_format, epsilon = self._boxes
+        return {**super().get_config(), "box_format": box_format, "epsilon": epsilon}
 
 
 def _values(

@@ -6,13 +6,14 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, Term, evaluate
+from fastloss.calls import RowwiseOptions, Tensor
+from fastloss.losses.base import FusedLoss
 from fastloss.losses.categorical.base import refuse_without_logits
-from fastloss.ops import Options
-from fastloss.terms.arguments import checked, integer, positive
+from fastloss.terms.arguments import in_range, integer, positive
 from fastloss.terms.elementwise import Elementwise
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.inputs import TensorLike, prediction
 from fastloss.terms.rowwise import Rowwise
+from fastloss.terms.term import Term, evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -20,7 +21,7 @@ serializable = keras.saving.register_keras_serializable("fastloss")
 def _divergence(from_logits: bool, reverse: bool, temperature: float, axis: int) -> Term:
     if from_logits:
         loss = "reverse_kl_divergence_from_logits" if reverse else "kl_divergence_from_logits"
-        return Rowwise(loss, (), axis, Options(temperature=temperature))
+        return Rowwise(loss, (), axis, RowwiseOptions(temperature=temperature))
     return Elementwise("kl_divergence", (keras.config.epsilon(),))
 
 
@@ -135,12 +136,12 @@ class KLDivergence(FusedLoss):
         }
 
 
-def _share(beta: Any) -> float:
-    return checked("beta", beta, 5e-324, 1 - 2**-53, "a number between 0 and 1, both excluded")
+def _mixture(beta: Any) -> float:
+    return in_range("jensen_shannon_divergence", "beta", beta)
 
 
 def _mixed_divergence(beta: float, temperature: float, axis: int) -> Rowwise:
-    options = Options(temperature=temperature)
+    options = RowwiseOptions(temperature=temperature)
     return Rowwise("jensen_shannon_divergence_from_logits", (beta,), axis, options)
 
 
@@ -170,7 +171,7 @@ def jensen_shannon_divergence(
         ValueError: If `beta`, `temperature` or `axis` is out of range.
     """
     term = _mixed_divergence(
-        _share(beta), positive("temperature", temperature), integer("axis", axis)
+        _mixture(beta), positive("temperature", temperature), integer("axis", axis)
     )
     return evaluate(term, y_true, prediction(y_pred))
 
@@ -218,7 +219,7 @@ class JensenShannonDivergence(FusedLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.beta = _share(beta)
+        self.beta = _mixture(beta)
         self.temperature = positive("temperature", temperature)
         self.axis = integer("axis", axis)
 

@@ -8,18 +8,12 @@ import keras
 import tensorflow as tf
 
 from fastloss import ops
-from fastloss.losses.categorical.base import Extras
+from fastloss.calls import Reduction, Tensor, accumulation
+from fastloss.losses.categorical.base import CrossEntropyArguments
 from fastloss.ops.linear import MEMORY_BUDGET
 from fastloss.terms.arguments import integer
-from fastloss.terms.inputs import Tensor, TensorLike, accumulation, in_dtype, label, prediction
-from fastloss.terms.reduction import (
-    REDUCTIONS,
-    aligned,
-    fits_one_walk,
-    merged_weight,
-    reduce,
-    replicas,
-)
+from fastloss.terms.inputs import TensorLike, in_dtype, label, prediction
+from fastloss.terms.reduction import REDUCTIONS, weigh_and_reduce
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -138,16 +132,7 @@ def linear_sparse_categorical_crossentropy(
     Reference: Wijmans et al., Cut your losses in large-vocabulary language models, 2024
     (arXiv:2411.09009); Hsu et al., Liger kernel, 2024 (arXiv:2410.10989).
     """
-    given = Extras.checked(
-        True,
-        -1,
-        label_smoothing=label_smoothing,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-        z_loss=z_loss,
-    )
+    arguments = CrossEntropyArguments.of({**locals(), "from_logits": True})
     if reduction not in (None, "none", *REDUCTIONS):
         raise ValueError(
             f"reduction is {reduction!r}; expected one of {', '.join(REDUCTIONS)}, none or None"
@@ -182,39 +167,48 @@ def linear_sparse_categorical_crossentropy(
             )
         )
     wide = accumulation(hidden)
-    if given.class_weights is not None:
-        given = given._replace(class_weights=in_dtype("class_weights", given.class_weights, wide))
-        if not given.class_weights.shape.is_compatible_with([classes]):
-            raise ValueError(
-                f"class_weights has shape {tuple(given.class_weights.shape)}; expected one weight "
-                f"for each of the {'' if classes is None else f'{classes} '}classes"
-            )
+    weights_of_classes = _class_weight(arguments.class_weights, classes, wide)
 
-    shape = y_true.shape.as_list()
+    tokens = y_true.shape
     y_true = tf.cast(y_true, tf.int64)
-    kept = None if ignore_class is None else y_true != given.ignore_class
-    if kept is not None:
-        mask = kept if mask is None else tf.cast(mask, tf.bool) & kept
-    weight = merged_weight(sample_weight, mask, reduction, wide)
+    if arguments.ignore_class is not None:
+        counted = y_true != arguments.ignore_class
+        mask = counted if mask is None else tf.cast(mask, tf.bool) & counted
 
-    head = ops.Head(_LOSS, (), given.options, tied, budget)
+    head = ops.Head(_LOSS, (), arguments.options, tied, budget)
     count = tf.shape(kernel)[0 if tied else 1] if classes is None else classes
-    flat = _checked_labels(tf.reshape(y_true, [-1]), count, given.ignore_class)
+    flat = _checked_labels(tf.reshape(y_true, [-1]), count, arguments.ignore_class)
     if features is None:
         features = kernel.shape[1 if tied else 0]
-    tokens = tf.reshape(hidden, [-1, tf.shape(hidden)[-1] if features is None else features])
-    arguments = (head, flat, tokens, tuple(weights), given.class_weights)
-    if reduction not in REDUCTIONS or not fits_one_walk(shape, weight):
-        rows = tf.reshape(ops.linear_rows(*arguments), tf.shape(y_true))
-        rows.set_shape(shape)
-        return reduce(rows, weight, reduction)
-    size = tf.cast(tf.size(y_true), wide)
-    divisor = tf.ones([], wide)
-    if REDUCTIONS[reduction] == "mean":
-        divisor = size
-    elif REDUCTIONS[reduction] == "mean_with_sample_weight":
-        divisor = size if weight is None else tf.reduce_sum(weight)
-    weight = tf.ones([], wide) if weight is None else aligned(weight, shape)
-    scale = tf.math.divide_no_nan(tf.ones([], wide), divisor) / replicas(reduction)
-    each = tf.reshape(tf.broadcast_to(weight * scale, tf.shape(y_true)), [-1])
-    return ops.linear_sum(*arguments, each)
+    hidden = tf.reshape(hidden, [-1, tf.shape(hidden)[-1] if features is None else features])
+    call = (head, flat, hidden, tuple(weights), weights_of_classes)
+
+    def values(weight: Tensor | None, reduction: Reduction) -> Tensor:
+        if reduction.kind == "none":
+            rows = tf.reshape(ops.linear_rows(*call), tf.shape(y_true))
+            rows.set_shape(tokens)
+            return rows
+        size = tf.cast(tf.size(y_true), wide)
+        divisor = tf.ones([], wide)
+        if reduction.kind == "mean":
+            divisor = size
+        elif reduction.kind == "mean_with_sample_weight":
+            divisor = size if weight is None else tf.reduce_sum(weight)
+        weight = tf.ones([], wide) if weight is None else weight
+        scale = tf.math.divide_no_nan(tf.ones([], wide), divisor) / reduction.replicas
+        each = tf.reshape(tf.broadcast_to(weight * scale, tf.shape(y_true)), [-1])
+        return ops.linear_sum(*call, each)
+
+    return weigh_and_reduce(values, tokens.as_list(), wide, sample_weight, mask, reduction)
+
+
+def _class_weight(weights: Any, classes: int | None, dtype: tf.DType) -> Tensor | None:
+    if weights is None:
+        return None
+    weight = in_dtype("class_weights", weights, dtype)
+    if not weight.shape.is_compatible_with([classes]):
+        raise ValueError(
+            f"class_weights has shape {tuple(weight.shape)}; expected one weight "
+            f"for each of the {'' if classes is None else f'{classes} '}classes"
+        )
+    return weight

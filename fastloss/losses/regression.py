@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.terms.arguments import checked
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
+from fastloss.terms.arguments import in_range
 from fastloss.terms.elementwise import Elementwise
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.inputs import TensorLike, prediction
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -139,11 +140,7 @@ def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> Te
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(
-        Elementwise("mean_absolute_percentage_error", (keras.config.epsilon(),)),
-        y_true,
-        prediction(y_pred),
-    )
+    return evaluate(_with_epsilon("mean_absolute_percentage_error"), y_true, prediction(y_pred))
 
 
 @serializable
@@ -198,11 +195,7 @@ def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> Te
     Returns:
         `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
     """
-    return evaluate(
-        Elementwise("mean_squared_logarithmic_error", (keras.config.epsilon(),)),
-        y_true,
-        prediction(y_pred),
-    )
+    return evaluate(_with_epsilon("mean_squared_logarithmic_error"), y_true, prediction(y_pred))
 
 
 @serializable
@@ -244,8 +237,7 @@ class MeanSquaredLogarithmicError(FusedLoss):
 
 
 def _huber(delta: float) -> Elementwise:
-    expected = "a number that is not negative"
-    return Elementwise("huber", (checked("delta", delta, 0, math.inf, expected),))
+    return Elementwise("huber", (in_range("huber", "delta", delta),))
 
 
 @serializable
@@ -368,9 +360,7 @@ class LogCosh(FusedLoss):
 
 
 def _pinball(tau: float) -> Elementwise:
-    expected = "a quantile between 0 and 1, both excluded"
-    tiny = 5e-324
-    return Elementwise("pinball", (checked("tau", tau, tiny, 1 - 2**-53, expected),))
+    return Elementwise("pinball", (in_range("pinball", "tau", tau),))
 
 
 @serializable

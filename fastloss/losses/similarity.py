@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
 from fastloss.terms.arguments import integer
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.terms.inputs import TensorLike, prediction
 from fastloss.terms.rowwise import Rowwise
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 

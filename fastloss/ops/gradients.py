@@ -11,9 +11,10 @@ from typing import Any, ClassVar, TypeAlias
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.calls import Inputs, KernelTerm, Layout, OverlapOptions, Reduction, RowwiseOptions
 from fastloss.ops.columns import tasks_of
 from fastloss.ops.elementwise import terms_of
-from fastloss.ops.library import float64_of, ops
+from fastloss.ops.library import float64_of, kernels
 
 Gradient: TypeAlias = tf.Tensor | None
 
@@ -41,8 +42,16 @@ class _Call:
         )
 
     @property
-    def accumulation(self) -> tf.DType:
-        return tf.float64 if self.y_pred.dtype == tf.float64 else tf.float32
+    def given(self) -> Inputs:
+        """The inputs as the reference takes them."""
+        reduction = Reduction(self.text("reduction"), self.op.get_attr("replicas"))
+        return Inputs(self.y_true, self.y_pred, self.weight, reduction)
+
+    @property
+    def ignore_class(self) -> int | None:
+        """The class that is ignored, of ops that can ignore one."""
+        has_one = self.op.get_attr("has_ignore_class")
+        return self.op.get_attr("ignore_class") if has_one else None
 
     @property
     def inputs(self) -> list[tf.Tensor]:
@@ -70,8 +79,8 @@ class _Call:
         """The gradient of y_pred from the kernel."""
         raise NotImplementedError
 
-    def _gradient(self, kernel: Callable[..., tf.Tensor], upstream: tf.Tensor) -> tf.Tensor:
-        return kernel(
+    def _gradient(self, op: Callable[..., tf.Tensor], upstream: tf.Tensor) -> tf.Tensor:
+        return op(
             self.y_true,
             self.y_pred,
             [] if self.weight is None else [self.weight],
@@ -98,15 +107,12 @@ class _Elementwise(_Call):
     def reference(self) -> tf.Tensor:
         loss, parameters = self.text("loss"), self.numbers("parameters")
         factors = self.numbers("factors")
-        inputs = (self.y_true, self.y_pred, self.weight)
-        reduction = (self.text("reduction"), self.op.get_attr("replicas"))
         if not factors:
-            return reference.elementwise(loss, parameters, *inputs, self.second_weight, *reduction)
-        terms = terms_of(loss, parameters, factors)
-        return reference.elementwise_sum(terms, *inputs, *reduction)[0]
+            return reference.elementwise(loss, parameters, self.given, self.second_weight)
+        return reference.elementwise_sum(terms_of(loss, parameters, factors), self.given)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
-        return self._gradient(ops().fastloss_elementwise_gradient, upstream)
+        return self._gradient(kernels().fastloss_elementwise_gradient, upstream)
 
 
 class _Columns(_Call):
@@ -119,18 +125,10 @@ class _Columns(_Call):
             self.op.get_attr("counts"),
             self.op.get_attr("ranges"),
         )
-        return reference.columns(
-            tasks,
-            self.second_weight,
-            self.y_true,
-            self.y_pred,
-            self.weight,
-            self.text("reduction"),
-            self.op.get_attr("replicas"),
-        )[0]
+        return reference.columns(tasks, self.second_weight, self.given)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
-        return self._gradient(ops().fastloss_columns_gradient, upstream)
+        return self._gradient(kernels().fastloss_columns_gradient, upstream)
 
     def known_gradients(self, upstream: tf.Tensor) -> dict[int, tf.Tensor]:
         # The sum is linear in the factors.
@@ -140,52 +138,34 @@ class _Columns(_Call):
 
 class _Rowwise(_Call):
     own_attributes: ClassVar[tuple[str, ...]] = (
-        "options",
-        "axis",
-        "has_ignore_class",
-        "ignore_class",
+        *("options", "axis", "has_ignore_class", "ignore_class"),
     )
 
     def reference(self) -> tf.Tensor:
-        ignore_class = (
-            self.op.get_attr("ignore_class") if self.op.get_attr("has_ignore_class") else None
-        )
         label_smoothing, temperature, logit_softcap, z_loss = self.numbers("options")
         return reference.rowwise(
             self.text("loss"),
             self.numbers("parameters"),
-            self.y_true,
-            self.y_pred,
-            self.weight,
-            self.second_weight,
-            reference.Options(label_smoothing, temperature, logit_softcap, z_loss, ignore_class),
+            self.given,
             self.op.get_attr("axis"),
-            self.text("reduction"),
-            self.op.get_attr("replicas"),
+            RowwiseOptions(label_smoothing, temperature, logit_softcap, z_loss, self.ignore_class),
+            self.second_weight,
         )
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
-        return self._gradient(ops().fastloss_rowwise_gradient, upstream)
+        return self._gradient(kernels().fastloss_rowwise_gradient, upstream)
 
 
 class _Boxes(_Call):
     own_attributes: ClassVar[tuple[str, ...]] = ("box_format",)
 
     def reference(self) -> tf.Tensor:
-        return reference.boxes(
-            self.text("loss"),
-            self.numbers("parameters"),
-            self.y_true,
-            self.y_pred,
-            self.weight,
-            self.text("box_format"),
-            self.text("reduction"),
-            self.op.get_attr("replicas"),
-        )
+        loss, parameters = self.text("loss"), self.numbers("parameters")
+        return reference.boxes(loss, parameters, self.given, self.text("box_format"))
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         weights = [] if self.weight is None else [self.weight]
-        return ops().fastloss_boxes_gradient(
+        return kernels().fastloss_boxes_gradient(
             self.y_true, self.y_pred, weights, upstream, **self.attributes
         )
 
@@ -197,11 +177,11 @@ class _Overlap(_Call):
         *("fused_term_parameters", "fused_term_counts"),
     )
 
-    def _fused_terms(self) -> list[reference.Term]:
+    def _fused_terms(self) -> list[KernelTerm]:
         parameters = iter(self.numbers("fused_term_parameters"))
         counts = self.op.get_attr("fused_term_counts")
         return [
-            reference.Term(loss, tuple(islice(parameters, count)), factor)
+            KernelTerm(loss, tuple(islice(parameters, count)), factor)
             for loss, count, factor in zip(
                 self.text("fused_terms").split(),
                 counts,
@@ -212,49 +192,23 @@ class _Overlap(_Call):
 
     def reference(self) -> tf.Tensor:
         attribute = self.op.get_attr
-        options = reference.OverlapOptions(
+        options = OverlapOptions(
             activation=self.text("activation"),
             sparse=bool(attribute("sparse")),
             squared=bool(attribute("squared")),
             include_background=bool(attribute("include_background")),
-            ignore_class=attribute("ignore_class") if attribute("has_ignore_class") else None,
+            ignore_class=self.ignore_class,
         )
-        loss, parameters = self.text("loss"), self.numbers("parameters")
-        kept, class_axis = tuple(attribute("kept")), attribute("class_axis")
-        reduction, replicas = self.text("reduction"), attribute("replicas")
+        layout = Layout(tuple(attribute("kept")), attribute("class_axis"))
+        rest = (self.given, options, layout, self.second_weight)
+        term = KernelTerm(self.text("loss"), self.numbers("parameters"), *self.numbers("factor"))
         fused_terms = self._fused_terms()
         if not fused_terms:
-            return reference.overlap(
-                loss,
-                parameters,
-                self.y_true,
-                self.y_pred,
-                self.weight,
-                self.second_weight,
-                options,
-                kept,
-                class_axis,
-                reduction,
-                replicas,
-            )
-        (factor,) = self.numbers("factor")
-        return reference.overlap_sum(
-            loss,
-            parameters,
-            factor,
-            fused_terms,
-            self.y_true,
-            self.y_pred,
-            self.second_weight,
-            options,
-            kept,
-            class_axis,
-            reduction,
-            replicas,
-        )[0]
+            return reference.overlap(term.loss, term.parameters, *rest)
+        return reference.overlap_sum(term, fused_terms, *rest)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
-        return self._gradient(ops().fastloss_overlap_gradient, upstream)
+        return self._gradient(kernels().fastloss_overlap_gradient, upstream)
 
 
 def _needed(op: Any) -> list[bool]:
@@ -318,10 +272,10 @@ def _with_gradient(
     if not _is_zero(upstream):
         gradients = _others(kind, op, needed, upstream)
         if needed[1]:
-            gradients[1] = ops().fastloss_scale(op.outputs[-1], upstream)
+            gradients[1] = kernels().fastloss_scale(op.outputs[-1], upstream)
     if not _is_zero(gradient_upstream):
         call = kind.of(op)
-        one = tf.ones([], call.accumulation)
+        one = tf.ones([], call.given.accumulation)
         second = _differentiate(
             lambda: call.reference_gradient(one), call.inputs, gradient_upstream
         )
@@ -334,7 +288,7 @@ def _record(kind: type[_Call], op: Any, upstream: tf.Tensor) -> list[Gradient]:
     needed = [*_needed(op)[:-2], False, False]
     gradients = _others(kind, op, needed, upstream)
     if needed[1]:
-        gradients[1] = ops().fastloss_scale(op.inputs[-1], upstream)
+        gradients[1] = kernels().fastloss_scale(op.inputs[-1], upstream)
     return gradients
 
 
@@ -369,7 +323,7 @@ def _columns(
         return gradients
     call = _Columns.of(op)
     call = replace(call, second_weight=values_upstream)
-    one = tf.ones([], call.accumulation)
+    one = tf.ones([], call.given.accumulation)
     more = _differentiate(call.reference, call.inputs[:-1], one)
     return [_add(x, y) for x, y in zip(gradients, [*more, None], strict=True)]
 
@@ -377,7 +331,7 @@ def _columns(
 def _scale(op: Any, scaled_upstream: tf.Tensor) -> list[Gradient]:
     gradient, upstream = op.inputs
     product = tf.cast(scaled_upstream, upstream.dtype) * tf.cast(gradient, upstream.dtype)
-    return [ops().fastloss_scale(scaled_upstream, upstream), tf.reduce_sum(product)]
+    return [kernels().fastloss_scale(scaled_upstream, upstream), tf.reduce_sum(product)]
 
 
 def register() -> None:

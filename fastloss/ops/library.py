@@ -6,9 +6,9 @@ import ctypes
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +42,34 @@ class LoadError(RuntimeError):
     """The library could not be loaded; the message names the cause and the cure."""
 
 
+def _cure() -> str:
+    """How to get a library that loads."""
+    root = LIBRARY.parents[2]
+    if (root / "CMakeLists.txt").exists():
+        return (
+            "This is a checkout: build it with a C++17 compiler by `pip install "
+            f"--force-reinstall --no-deps {root}`, and start Python in another folder, so that "
+            "what is installed is found first."
+        )
+    return (
+        "Install fastloss once more, with a C++17 compiler: `pip install --force-reinstall "
+        "--no-deps` with the path of a checkout, or of a wheel for this platform."
+    )
+
+
 @cache
 def _load() -> Any:
     """The module of ops, or the reason that there is none."""
     if not LIBRARY.exists():
-        return LoadError(
-            f"fastloss was installed without its library ({LIBRARY.name} is missing). "
-            "Reinstall it with a C++17 compiler at hand: "
-            "pip install --force-reinstall --no-deps fastloss"
-        )
+        return LoadError(f"fastloss has no library here: {LIBRARY} is missing. {_cure()}")
     try:
         loaded = tf.load_op_library(str(LIBRARY))
     except (tf.errors.OpError, OSError) as error:
         cause = str(getattr(error, "message", error)).splitlines()[0][:300]
         return LoadError(
             f"fastloss could not load {LIBRARY.name} into TensorFlow {tf.__version__}: {cause}. It "
-            "was built for TensorFlow 2.16 to 2.21 on this platform; install one of these, or "
-            "reinstall fastloss to build it here."
+            "is made for TensorFlow 2.16 to 2.21 on the platform that it was built on. If that is "
+            f"what you have: {_cure()}"
         )
     oldest, newest = TESTED_RELEASES
     release = tuple(map(int, tf.__version__.split(".")[:2]))
@@ -77,17 +88,17 @@ def _functions() -> ctypes.CDLL:
 
 def threads() -> str:
     """Whose threads the kernels run on: "tensorflow" or "fastloss"."""
-    ops()
+    kernels()
     return "tensorflow" if _functions().fastloss_tensorflow_threads() else "fastloss"
 
 
 def why_not_on_gpu() -> str:
     """Empty if every op has a kernel for GPUs, else the reason."""
-    ops()
+    kernels()
     return _functions().fastloss_tensorflow_gpu().decode()
 
 
-def ops() -> Any:
+def kernels() -> Any:
     """The module of ops.
 
     Raises:
@@ -127,7 +138,7 @@ def backend() -> str:
     if _requested == "auto":
         return _auto()
     if _requested == "fused":
-        ops()
+        kernels()
     return _requested
 
 
@@ -155,19 +166,19 @@ def set_backend(name: str) -> None:
     global _requested
     name = _checked(name, "backend")
     if name == "fused":
-        ops()
+        kernels()
     _requested = name
 
 
-@cache
-def float64_bits(numbers: tuple[float, ...]) -> list[int]:
+@lru_cache(maxsize=1024)
+def float64_bits(numbers: tuple[float, ...]) -> tuple[int, ...]:
     """The numbers as int64 of the same bits, since a float attribute of TensorFlow has 32 bits."""
-    return [struct.unpack("<q", struct.pack("<d", value))[0] for value in numbers]
+    return struct.unpack(f"<{len(numbers)}q", struct.pack(f"<{len(numbers)}d", *numbers))
 
 
-def float64_of(bits: list[int]) -> tuple[float, ...]:
+def float64_of(bits: Sequence[int]) -> tuple[float, ...]:
     """The numbers that `float64_bits` took."""
-    return tuple(struct.unpack("<d", struct.pack("<q", value))[0] for value in bits)
+    return struct.unpack(f"<{len(bits)}d", struct.pack(f"<{len(bits)}q", *bits))
 
 
 @contextmanager

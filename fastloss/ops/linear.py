@@ -13,12 +13,11 @@ from typing import Any, NamedTuple, TypeAlias
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.calls import SUM, Inputs, RowwiseOptions, Tensor, accumulation
 from fastloss.ops.context import is_recorded
-from fastloss.ops.library import ops, runs_reference
+from fastloss.ops.library import kernels, runs_reference
 from fastloss.ops.rowwise import rowwise
-from fastloss.reference.rowwise import Options
 
-Tensor: TypeAlias = tf.Tensor
 Gradients: TypeAlias = tuple[Tensor, ...]
 
 # glibc keeps what is freed in heaps of at most 64 MiB: a chunk and what is made of it must fit into
@@ -30,7 +29,7 @@ class Head(NamedTuple):
     """What is constant of a call.
 
     Attributes:
-        loss: A sparse loss of `csrc/losses/rowwise.h`, from logits.
+        loss: A sparse kernel of the registry, from logits.
         parameters: Its parameters.
         options: As `fastloss.ops.rowwise` takes them.
         tied: Whether the kernel is `(classes, features)`, as an embedding's, instead of
@@ -40,7 +39,7 @@ class Head(NamedTuple):
 
     loss: str
     parameters: tuple[float, ...]
-    options: Options
+    options: RowwiseOptions
     tied: bool
     budget: int
 
@@ -62,7 +61,7 @@ class Head(NamedTuple):
             # One after the other: else they are all made before the first is added.
             with tf.control_dependencies([total]):
                 part = tf.matmul(left[:, begin:end], right, transpose_a=True)
-            total = ops().fastloss_accumulate(total, part, tf.constant(begin))
+            total = kernels().fastloss_accumulate(total, part, tf.constant(begin))
         return total
 
     def hidden_gradient(self, slope: Tensor, kernel: Tensor) -> Tensor:
@@ -106,7 +105,9 @@ class _Tokens(NamedTuple):
             tf.slice(self.weight, [begin], [size]),
         )
 
-    def walk(self, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> tuple[Any, ...]:
+    def for_each(
+        self, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
         """body(begin, size, *state) -> state, for each chunk."""
         full, state = self.count - 1, start
         if not isinstance(full, int) or full:
@@ -127,7 +128,7 @@ def _with_rows(total: Tensor, part: Tensor, begin: Any) -> Tensor:
     if runs_reference():
         rows = begin + tf.range(tf.shape(part)[0])
         return tf.tensor_scatter_nd_update(total, rows[:, tf.newaxis], tf.cast(part, total.dtype))
-    return ops().fastloss_accumulate(total, part, begin)
+    return kernels().fastloss_accumulate(total, part, begin)
 
 
 def _dimension(x: Tensor, index: int) -> Any:
@@ -139,10 +140,6 @@ def _classes(head: Head, kernel: Tensor) -> Any:
     return _dimension(kernel, 0 if head.tied else 1)
 
 
-def _wide(dtype: tf.DType) -> tf.DType:
-    return tf.float64 if dtype == tf.float64 else tf.float32
-
-
 def _losses(
     head: Head,
     y_true: Tensor,
@@ -152,26 +149,16 @@ def _losses(
     _traced_for: Any,
 ) -> Tensor:
     """One loss per token."""
-    ones = tf.ones([_dimension(hidden, 0)], _wide(hidden.dtype))
+    ones = tf.ones([_dimension(hidden, 0)], accumulation(hidden))
     tokens = _Tokens.of(head, hidden, y_true, ones, _classes(head, weights[0]))
 
     def body(begin: Any, size: Any, losses: Tensor) -> tuple[Tensor]:
         some, label, _ = tokens.chunk(begin, size)
-        rows = rowwise(
-            head.loss,
-            head.parameters,
-            label,
-            head.logits(some, weights),
-            None,
-            class_weight,
-            head.options,
-            1,
-            "none",
-            1,
-        )
+        inputs = Inputs(label, head.logits(some, weights))
+        rows = rowwise(head.loss, head.parameters, inputs, 1, head.options, class_weight)
         return (_with_rows(losses, rows, begin),)
 
-    return tokens.walk(body, (tf.zeros_like(ones),))[0]
+    return tokens.for_each(body, (tf.zeros_like(ones),))[0]
 
 
 def _loss_and_gradients(
@@ -188,7 +175,7 @@ def _loss_and_gradients(
 
     That by the class weights is the last, if it is wanted.
     """
-    wide = _wide(hidden.dtype)
+    wide = accumulation(hidden)
     tokens = _Tokens.of(head, hidden, y_true, weight, _classes(head, weights[0]))
     learned = (class_weight,) if learns_class_weight else ()
 
@@ -199,18 +186,8 @@ def _loss_and_gradients(
         logits = head.logits(some, weights)
         with tf.GradientTape() as tape:
             tape.watch([logits, *learned])
-            value = rowwise(
-                head.loss,
-                head.parameters,
-                label,
-                logits,
-                row_weight,
-                class_weight,
-                head.options,
-                1,
-                "sum",
-                1,
-            )
+            inputs = Inputs(label, logits, row_weight, SUM)
+            value = rowwise(head.loss, head.parameters, inputs, 1, head.options, class_weight)
         slope, *class_slope = tape.gradient(value, [logits, *learned])
         added = [head.kernel_sum(sums[0], some, slope)]
         if len(weights) == 2:
@@ -223,7 +200,7 @@ def _loss_and_gradients(
     start = [
         tf.zeros(x.shape if x.shape.is_fully_defined() else tf.shape(x), wide) for x in sources
     ]
-    total, *sums = tokens.walk(body, (tf.zeros([], wide), *start))
+    total, *sums = tokens.for_each(body, (tf.zeros([], wide), *start))
     return total, tuple(tf.cast(x, y.dtype) for x, y in zip(sums, sources, strict=True))
 
 
@@ -257,25 +234,15 @@ def _learned(class_weight: Tensor) -> bool:
 def _scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
     if runs_reference():
         return tf.cast(tf.cast(gradient, upstream.dtype) * upstream, gradient.dtype)
-    return ops().fastloss_scale(gradient, upstream)
+    return kernels().fastloss_scale(gradient, upstream)
 
 
 def _reference_rows(
     head: Head, y_true: Tensor, hidden: Tensor, weights: Gradients, class_weight: Tensor | None
 ) -> Tensor:
     """One loss per token with all logits at once, in ops that can be differentiated again."""
-    return reference.rowwise(
-        head.loss,
-        head.parameters,
-        y_true,
-        head.logits(hidden, weights),
-        None,
-        class_weight,
-        head.options,
-        1,
-        "none",
-        1,
-    )
+    inputs = Inputs(y_true, head.logits(hidden, weights))
+    return reference.rowwise(head.loss, head.parameters, inputs, 1, head.options, class_weight)
 
 
 def _differentiable(

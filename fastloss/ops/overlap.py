@@ -9,189 +9,136 @@ from typing import Any
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.calls import Inputs, KernelTerm, Layout, OverlapOptions
 from fastloss.ops.context import is_recorded
-from fastloss.ops.library import float64_bits, ops, runs_reference
-from fastloss.reference import OverlapOptions, Term
+from fastloss.ops.library import float64_bits, kernels, runs_reference
 
 
 def overlap(
     loss: str,
     parameters: Sequence[float],
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    weight: tf.Tensor | None,
-    class_weight: tf.Tensor | None,
+    inputs: Inputs,
     options: OverlapOptions,
-    kept: tuple[int, ...],
-    class_axis: int,
-    reduction: str,
-    replicas: int,
+    layout: Layout,
+    class_weight: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """A loss of region sums, reduced.
 
     Args:
-        loss: A name of `csrc/losses/overlap.h`, as "dice".
-        parameters: Its parameters in the order of that file, a tuple.
-        y_true: Labels of y_pred's shape; if sparse, classes, of y_pred's shape without
-            `class_axis`.
-        y_pred: Predictions; float16, bfloat16, float32 or float64.
-        weight: One weight per group, broadcastable to the kept dimensions, of the accumulation
-            dtype: float64 for float64 predictions, else float32. Or None.
-        class_weight: `(classes,)`, of the accumulation dtype. Or None.
+        loss: A kernel of the registry, as "dice".
+        parameters: Its parameters in the order of the registry, a tuple.
+        inputs: Predictions; labels of their shape, or, if sparse, classes of that shape without the
+            class axis; a weight of each group, and the reduction.
         options: How the sums are taken.
-        kept: The dimensions of y_pred that are not summed over, in order. With classes these are
-            the first one, the classes, both, or none.
-        class_axis: The dimension of the classes, from 0 to rank - 1; -1 if they play no role.
-        reduction: "none" (one loss per group), "sum", "mean" or "mean_with_sample_weight".
-        replicas: Divides the two means.
+        layout: Which axes of y_pred tell the groups apart.
+        class_weight: `(classes,)`, of the accumulation dtype. Or None.
 
     Returns:
-        The loss in the accumulation dtype: the kept dimensions for "none", where the classes are
-        one less without background; else a scalar.
+        The loss in the accumulation dtype: the group axes for the reduction "none", where the
+        classes are one less without background; else a scalar.
     """
     if runs_reference():
-        return reference.overlap(
-            loss,
-            parameters,
-            y_true,
-            y_pred,
-            weight,
-            class_weight,
-            options,
-            kept,
-            class_axis,
-            reduction,
-            replicas,
-        )
-    if class_axis < 0 and not _walkable(kept, y_pred.shape):
-        y_true, y_pred, kept = _with_groups_first(kept, y_true, y_pred)
-    inputs = _inputs(y_true, y_pred, weight, class_weight)
-    attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
-    if reduction == "none":
-        rows = ops().fastloss_overlap_rows(*inputs, A=_accumulation(y_pred), **attributes)
-        return _with_shape(rows, y_pred, options, kept, class_axis)
-    kernels = ops()
-    accumulation = _accumulation(y_pred)
-    if y_pred.dtype == tf.float16 or not is_recorded(y_pred):
-        return kernels.fastloss_overlap(*inputs, A=accumulation, **attributes)
-    value, gradient = kernels.fastloss_overlap_with_gradient(*inputs, A=accumulation, **attributes)
+        return reference.overlap(loss, parameters, inputs, options, layout, class_weight)
+    inputs, layout = _with_groups_first(inputs, layout)
+    tensors = _tensors(inputs, class_weight)
+    attributes = _attributes(loss, parameters, inputs, options, layout)
+    wide = inputs.accumulation
+    if inputs.reduction.kind == "none":
+        rows = kernels().fastloss_overlap_rows(*tensors, A=wide, **attributes)
+        return _with_shape(rows, inputs.y_pred, options, layout)
+    # As for the elementwise losses: a float16 gradient is made after the loss scale.
+    if inputs.y_pred.dtype == tf.float16 or not is_recorded(inputs.y_pred):
+        return kernels().fastloss_overlap(*tensors, A=wide, **attributes)
+    value, gradient = kernels().fastloss_overlap_with_gradient(*tensors, A=wide, **attributes)
     if not tf.executing_eagerly():
         return value
-    return kernels.fastloss_overlap_record(*inputs, value, gradient, **attributes)
+    return kernels().fastloss_overlap_record(*tensors, value, gradient, **attributes)
 
 
 def overlap_sum(
-    loss: str,
-    parameters: Sequence[float],
-    factor: float,
-    fused_terms: Sequence[Term],
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    class_weight: tf.Tensor | None,
+    term: KernelTerm,
+    fused_terms: Sequence[KernelTerm],
+    inputs: Inputs,
     options: OverlapOptions,
-    kept: tuple[int, ...],
-    class_axis: int,
-    reduction: str,
-    replicas: int,
+    layout: Layout,
+    class_weight: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """An overlap loss and losses of each element or position, added up in the same walks.
+    """An overlap loss and losses of each element or position, added up in the same passes.
 
     Args:
-        loss: The overlap loss, as for `overlap`.
-        parameters: Its parameters.
-        factor: What it counts for.
+        term: The overlap loss.
         fused_terms: Elementwise losses of the same y_true and y_pred; after a softmax rowwise ones
             from logits, of integer labels if sparse.
-        y_true: Labels, as for `overlap`.
-        y_pred: Predictions.
+        inputs: As of `overlap`, without a weight; the reduction is "sum" or "mean", that of every
+            term. Positions that are ignored do not count.
+        options: As of `overlap`.
+        layout: As of `overlap`.
         class_weight: Weights of the classes in the overlap loss, or None.
-        options: How its sums are taken.
-        kept: The dimensions that they keep.
-        class_axis: The dimension of the classes, or -1.
-        reduction: "sum" or "mean", of each; positions that are ignored do not count.
-        replicas: Divides the mean.
 
     Returns:
         The sum of all, and the value of each without its factor, `(1 + fused_terms,)`, which
         carries no gradient.
     """
     if runs_reference():
-        return reference.overlap_sum(
-            loss,
-            parameters,
-            factor,
-            fused_terms,
-            y_true,
-            y_pred,
-            class_weight,
-            options,
-            kept,
-            class_axis,
-            reduction,
-            replicas,
-        )
-    if class_axis < 0 and not _walkable(kept, y_pred.shape):
-        y_true, y_pred, kept = _with_groups_first(kept, y_true, y_pred)
-    attributes = _attributes(loss, parameters, options, kept, class_axis, reduction, replicas)
-    attributes |= {
-        "factor": float64_bits((factor,)),
-        "fused_terms": " ".join(fused_term.loss for fused_term in fused_terms),
-        "fused_term_factors": float64_bits(tuple(fused_term.factor for fused_term in fused_terms)),
+        return reference.overlap_sum(term, fused_terms, inputs, options, layout, class_weight)
+    inputs, layout = _with_groups_first(inputs, layout)
+    attributes = {
+        **_attributes(term.loss, term.parameters, inputs, options, layout),
+        "factor": float64_bits((term.factor,)),
+        "fused_terms": " ".join(fused.loss for fused in fused_terms),
+        "fused_term_factors": float64_bits(tuple(fused.factor for fused in fused_terms)),
         "fused_term_parameters": float64_bits(
-            tuple(number for fused_term in fused_terms for number in fused_term.parameters)
+            tuple(number for fused in fused_terms for number in fused.parameters)
         ),
-        "fused_term_counts": [len(fused_term.parameters) for fused_term in fused_terms],
+        "fused_term_counts": [len(fused.parameters) for fused in fused_terms],
     }
-    kernels = ops()
-    inputs = _inputs(y_true, y_pred, None, class_weight)
+    tensors = _tensors(inputs, class_weight)
     # As for the elementwise losses: a float16 gradient is made after the loss scale.
-    with_gradient = y_pred.dtype != tf.float16 and is_recorded(y_pred)
-    value, terms, gradients = kernels.fastloss_overlap_sum(
-        *inputs, A=_accumulation(y_pred), G=int(with_gradient), **attributes
+    with_gradient = inputs.y_pred.dtype != tf.float16 and is_recorded(inputs.y_pred)
+    value, values, gradients = kernels().fastloss_overlap_sum(
+        *tensors, A=inputs.accumulation, G=int(with_gradient), **attributes
     )
     if with_gradient and tf.executing_eagerly():
-        value = kernels.fastloss_overlap_record(*inputs, value, gradients[0], **attributes)
+        value = kernels().fastloss_overlap_record(*tensors, value, gradients[0], **attributes)
     if not tf.executing_eagerly():
         value.set_shape([])
-        terms.set_shape([1 + len(fused_terms)])
-    return value, tf.stop_gradient(terms)
+        values.set_shape([1 + len(fused_terms)])
+    return value, tf.stop_gradient(values)
 
 
 # More groups side by side outgrow the cache.
-_MOST_SIDE_BY_SIDE = 4096
+_MOST_INTERLEAVED = 4096
 
 
-def _walkable(kept: tuple[int, ...], shape: tf.TensorShape) -> bool:
+def _with_groups_first(inputs: Inputs, layout: Layout) -> tuple[Inputs, Layout]:
+    """Both so that a kernel can pass over them; transposed, where it cannot as they are."""
+    axes = layout.group_axes
+    if layout.class_axis >= 0 or _fits_kernel(axes, inputs.y_pred.shape):
+        return inputs, layout
+    order = [*axes, *(axis for axis in range(len(inputs.y_pred.shape)) if axis not in axes)]
+    inputs = inputs._replace(
+        y_true=tf.transpose(inputs.y_true, order), y_pred=tf.transpose(inputs.y_pred, order)
+    )
+    return inputs, layout._replace(group_axes=tuple(range(len(axes))))
+
+
+def _fits_kernel(group_axes: tuple[int, ...], shape: tf.TensorShape) -> bool:
     """Whether the groups are a run at the front, and perhaps one more that is not too wide."""
-    starts = [dim for dim in kept if dim - 1 not in kept]
-    later = [dim for dim in starts if dim > 0]
+    starts = [axis for axis in group_axes if axis - 1 not in group_axes]
+    later = [axis for axis in starts if axis > 0]
     if len(later) > 1:
         return False
-    sizes = [shape[dim] for dim in kept if later and dim >= later[0]]
-    return all(size is not None for size in sizes) and math.prod(sizes) <= _MOST_SIDE_BY_SIDE
+    sizes = [shape[axis] for axis in group_axes if later and axis >= later[0]]
+    return all(size is not None for size in sizes) and math.prod(sizes) <= _MOST_INTERLEAVED
 
 
-def _with_groups_first(
-    kept: tuple[int, ...], y_true: tf.Tensor, y_pred: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tuple[int, ...]]:
-    order = [*kept, *(dim for dim in range(len(y_pred.shape)) if dim not in kept)]
-    return tf.transpose(y_true, order), tf.transpose(y_pred, order), tuple(range(len(kept)))
-
-
-def _accumulation(y_pred: tf.Tensor) -> tf.DType:
-    return tf.float64 if y_pred.dtype == tf.float64 else tf.float32
-
-
-def _inputs(
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    weight: tf.Tensor | None,
-    class_weight: tf.Tensor | None,
+def _tensors(
+    inputs: Inputs, class_weight: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
     return (
-        y_true,
-        y_pred,
-        [] if weight is None else [weight],
+        inputs.y_true,
+        inputs.y_pred,
+        [] if inputs.weight is None else [inputs.weight],
         [] if class_weight is None else [class_weight],
     )
 
@@ -199,22 +146,20 @@ def _inputs(
 def _attributes(
     loss: str,
     parameters: Sequence[float],
+    inputs: Inputs,
     options: OverlapOptions,
-    kept: tuple[int, ...],
-    class_axis: int,
-    reduction: str,
-    replicas: int,
+    layout: Layout,
 ) -> dict[str, Any]:
     return {
         "loss": loss,
         "parameters": float64_bits(parameters),
-        "reduction": reduction,
-        "kept": list(kept),
-        "class_axis": class_axis,
+        "reduction": inputs.reduction.kind,
+        "kept": layout.group_axes,
+        "class_axis": layout.class_axis,
         "activation": options.activation,
         "sparse": int(options.sparse),
         "factor": float64_bits((1.0,)),
-        "replicas": replicas,
+        "replicas": inputs.reduction.replicas,
         "squared": int(options.squared),
         "include_background": int(options.include_background),
         "has_ignore_class": int(options.ignore_class is not None),
@@ -223,17 +168,13 @@ def _attributes(
 
 
 def _with_shape(
-    rows: tf.Tensor,
-    y_pred: tf.Tensor,
-    options: OverlapOptions,
-    kept: tuple[int, ...],
-    class_axis: int,
+    rows: tf.Tensor, y_pred: tf.Tensor, options: OverlapOptions, layout: Layout
 ) -> tf.Tensor:
-    """Rows with the shape that is known while tracing: an op's shape function sees no `kept`."""
+    """Rows with the shape that is known while tracing: an op's shape function sees no layout."""
     if not tf.executing_eagerly():
-        shape = [y_pred.shape[dim] for dim in kept]
-        if not options.include_background and class_axis in kept:
-            index = kept.index(class_axis)
+        shape = [y_pred.shape[axis] for axis in layout.group_axes]
+        if not options.include_background and layout.class_axis in layout.group_axes:
+            index = layout.group_axes.index(layout.class_axis)
             shape[index] = None if shape[index] is None else max(shape[index] - 1, 0)
         rows.set_shape(shape)
     return rows

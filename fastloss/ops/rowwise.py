@@ -7,26 +7,106 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fastloss import reference
+from fastloss.calls import NO_OPTIONS, Inputs, RowwiseOptions
 from fastloss.ops.context import is_recorded
-from fastloss.ops.library import float64_bits, ops, runs_reference
-from fastloss.reference.rowwise import Options
+from fastloss.ops.library import float64_bits, kernels, runs_reference
 
 
-def _inputs(
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    weight: tf.Tensor | None,
-    class_weight: tf.Tensor | None,
+def rowwise(
+    loss: str,
+    parameters: Sequence[float],
+    inputs: Inputs,
+    axis: int,
+    options: RowwiseOptions = NO_OPTIONS,
+    class_weight: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """A loss over rows of classes, reduced.
+
+    Args:
+        loss: A kernel of the registry, as "categorical_crossentropy".
+        parameters: Its parameters in the order of the registry, a tuple.
+        inputs: Predictions of at least one dimension; labels of that shape, or, for a sparse loss,
+            one per row, of that shape without `axis`; a weight of each row, and the reduction.
+            Ignored rows count in neither mean.
+        axis: The axis of the classes, from 0 to rank - 1.
+        options: What a user may add to any cross-entropy.
+        class_weight: `(classes,)`, of the accumulation dtype. Or None.
+
+    Returns:
+        The loss in the accumulation dtype: y_pred's shape without `axis` for the reduction "none",
+        else a scalar.
+    """
+    if runs_reference():
+        return reference.rowwise(loss, parameters, inputs, axis, options, class_weight)
+    y_pred, (reduction, replicas) = inputs.y_pred, inputs.reduction
+    tensors = _tensors(inputs, class_weight)
+    start = (loss, float64_bits(parameters), reduction, float64_bits(options[:4]), axis)
+    end = (replicas, *_ignored(options))
+    wide = inputs.accumulation
+    if reduction == "none":
+        rows = kernels().fastloss_rowwise_rows(*tensors, *start, wide, *end)
+        return _with_shape(rows, y_pred, axis)
+    # As for the elementwise losses: a float16 gradient is made after the loss scale.
+    if y_pred.dtype == tf.float16 or not is_recorded(y_pred):
+        return kernels().fastloss_rowwise(*tensors, *start, wide, *end)
+    value, gradient = kernels().fastloss_rowwise_with_gradient(*tensors, *start, wide, *end)
+    if not tf.executing_eagerly():
+        return value
+    return kernels().fastloss_rowwise_record(*tensors, value, gradient, *start, *end)
+
+
+def rowwise_metrics(
+    loss: str,
+    parameters: Sequence[float],
+    inputs: Inputs,
+    axis: int,
+    options: RowwiseOptions = NO_OPTIONS,
+    class_weight: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The losses of the rows, their log-sum-exp and whether the largest logit is the label's.
+
+    Args:
+        loss: As of `rowwise`.
+        parameters: As of `rowwise`.
+        inputs: As of `rowwise`, without a weight and a reduction.
+        axis: As of `rowwise`.
+        options: As of `rowwise`.
+        class_weight: As of `rowwise`.
+
+    Returns:
+        `(loss, log_sum_exp, hit)`, each of y_pred's shape without `axis`; the last two carry no
+        gradient. `hit` is boolean; of equal logits the first counts as the largest. An ignored row
+        has 0 and False.
+    """
+    if runs_reference():
+        return reference.rowwise_metrics(loss, parameters, inputs, axis, options, class_weight)
+    value, log_sum_exp, hit = kernels().fastloss_rowwise_metrics(
+        *_tensors(inputs, class_weight),
+        loss,
+        float64_bits(parameters),
+        "none",
+        float64_bits(options[:4]),
+        axis,
+        inputs.accumulation,
+        1,
+        *_ignored(options),
+    )
+    rows = (value, tf.stop_gradient(log_sum_exp), hit)
+    return tuple(_with_shape(row, inputs.y_pred, axis) for row in rows)
+
+
+def _tensors(
+    inputs: Inputs, class_weight: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
     return (
-        y_true,
-        y_pred,
-        [] if weight is None else [weight],
+        inputs.y_true,
+        inputs.y_pred,
+        [] if inputs.weight is None else [inputs.weight],
         [] if class_weight is None else [class_weight],
     )
 
 
-def _ignored(options: Options) -> tuple[int, int]:
+def _ignored(options: RowwiseOptions) -> tuple[int, int]:
     return (0, 0) if options.ignore_class is None else (1, options.ignore_class)
 
 
@@ -35,104 +115,3 @@ def _with_shape(rows: tf.Tensor, y_pred: tf.Tensor, axis: int) -> tf.Tensor:
     if not tf.executing_eagerly():
         rows.set_shape(y_pred.shape[:axis].concatenate(y_pred.shape[axis + 1 :]))
     return rows
-
-
-def rowwise(
-    loss: str,
-    parameters: Sequence[float],
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    weight: tf.Tensor | None,
-    class_weight: tf.Tensor | None,
-    options: Options,
-    axis: int,
-    reduction: str,
-    replicas: int,
-) -> tf.Tensor:
-    """A loss over rows of classes, reduced.
-
-    Args:
-        loss: A name of `csrc/losses/rowwise.h`, as "categorical_crossentropy".
-        parameters: Its parameters in the order of that file, a tuple.
-        y_true: For a sparse loss one label per row, of y_pred's shape without `axis`; for the
-            others a matrix of y_pred's shape.
-        y_pred: Predictions; float16, bfloat16, float32 or float64; at least one dimension.
-        weight: One weight per row, broadcastable to y_pred's shape without `axis`, of the
-            accumulation dtype: float64 for float64 predictions, else float32. Or None.
-        class_weight: `(classes,)`, of the accumulation dtype. Or None.
-        options: What a user may add to any cross-entropy.
-        axis: The dimension of the classes, from 0 to rank - 1.
-        reduction: "none" (one loss per row), "sum", "mean" or "mean_with_sample_weight". Ignored
-            rows count in neither mean.
-        replicas: Divides the two means.
-
-    Returns:
-        The loss in the accumulation dtype: y_pred's shape without `axis` for "none", else a scalar.
-    """
-    if runs_reference():
-        return reference.rowwise(
-            loss,
-            parameters,
-            y_true,
-            y_pred,
-            weight,
-            class_weight,
-            options,
-            axis,
-            reduction,
-            replicas,
-        )
-    kernels = ops()
-    dtype = y_pred.dtype
-    accumulation = tf.float64 if dtype == tf.float64 else tf.float32
-    inputs = _inputs(y_true, y_pred, weight, class_weight)
-    has_ignore_class, ignore_class = _ignored(options)
-    start = (loss, float64_bits(parameters), reduction, float64_bits(options[:4]), axis)
-    end = (replicas, has_ignore_class, ignore_class)
-    if reduction == "none":
-        rows = kernels.fastloss_rowwise_rows(*inputs, *start, accumulation, *end)
-        return _with_shape(rows, y_pred, axis)
-    # As for the elementwise losses: a float16 gradient is made after the loss scale.
-    if dtype == tf.float16 or not is_recorded(y_pred):
-        return kernels.fastloss_rowwise(*inputs, *start, accumulation, *end)
-    value, gradient = kernels.fastloss_rowwise_with_gradient(*inputs, *start, accumulation, *end)
-    if not tf.executing_eagerly():
-        return value
-    return kernels.fastloss_rowwise_record(*inputs, value, gradient, *start, *end)
-
-
-def rowwise_metrics(
-    loss: str,
-    parameters: Sequence[float],
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    class_weight: tf.Tensor | None,
-    options: Options,
-    axis: int,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The losses of the rows, their log-sum-exp and whether the largest logit is the label's.
-
-    Returns:
-        `(loss, log_sum_exp, hit)`, each of y_pred's shape without `axis`; the last two carry no
-        gradient. `hit` is boolean; of equal logits the first counts as the largest. An ignored row
-        has 0 and False.
-    """
-    if runs_reference():
-        return reference.rowwise_metrics(
-            loss, parameters, y_true, y_pred, class_weight, options, axis
-        )
-    has_ignore_class, ignore_class = _ignored(options)
-    value, log_sum_exp, hit = ops().fastloss_rowwise_metrics(
-        *_inputs(y_true, y_pred, None, class_weight),
-        loss,
-        float64_bits(parameters),
-        "none",
-        float64_bits(options[:4]),
-        axis,
-        tf.float64 if y_pred.dtype == tf.float64 else tf.float32,
-        1,
-        has_ignore_class,
-        ignore_class,
-    )
-    rows = (value, tf.stop_gradient(log_sum_exp), hit)
-    return tuple(_with_shape(row, y_pred, axis) for row in rows)

@@ -6,11 +6,13 @@ The names and the order of the parameters are those of `csrc/losses/boxes.h`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor: TypeAlias = tf.Tensor
+from fastloss.calls import Inputs, Tensor
+from fastloss.reference.reduction import reduced
+from fastloss.registry import Pattern, kernels
 
 
 class Axis(NamedTuple):
@@ -98,34 +100,13 @@ def complete_box_iou(x: Axis, y: Axis, epsilon: float) -> Tensor:
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    loss.__name__: loss
-    for loss in (box_iou, generalized_box_iou, distance_box_iou, complete_box_iou)
+    kernel.name: globals()[kernel.name] for kernel in kernels(Pattern.BOXES)
 }
 
 
-def boxes(
-    loss: str,
-    parameters: Sequence[float],
-    y_true: Tensor,
-    y_pred: Tensor,
-    weight: Tensor | None,
-    box_format: str,
-    reduction: str,
-    replicas: int,
-) -> Tensor:
+def boxes(loss: str, parameters: Sequence[float], inputs: Inputs, box_format: str) -> Tensor:
     """The same as `fastloss.ops.boxes`, argument for argument."""
-    dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
-    axes = _axes(tf.cast(y_true, dtype), tf.cast(y_pred, dtype), box_format)
+    dtype = inputs.accumulation
+    axes = _axes(tf.cast(inputs.y_true, dtype), tf.cast(inputs.y_pred, dtype), box_format)
     values = LOSSES[loss](*axes, *parameters)
-    if weight is not None:
-        values *= weight
-    if reduction == "none":
-        return values
-    total = tf.reduce_sum(values)
-    if reduction == "sum":
-        return total
-    if reduction == "mean_with_sample_weight" and weight is not None:
-        divisor = tf.reduce_sum(weight)
-    else:
-        divisor = tf.cast(tf.size(values, tf.int64), dtype)
-    return tf.math.divide_no_nan(total, divisor) / replicas
+    return reduced(values, inputs.weight, inputs.reduction)

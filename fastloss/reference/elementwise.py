@@ -6,12 +6,12 @@ The names and the order of the parameters are those of `csrc/losses/elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from inspect import signature
-from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-Tensor: TypeAlias = tf.Tensor
+from fastloss.calls import Inputs, KernelTerm, Tensor
+from fastloss.reference.reduction import reduced
+from fastloss.registry import Pattern, kernel, kernels
 
 
 def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -128,58 +128,20 @@ def binary_focal_crossentropy_from_logits(
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    loss.__name__: loss
-    for loss in (
-        mean_squared_error,
-        mean_absolute_error,
-        mean_absolute_percentage_error,
-        mean_squared_logarithmic_error,
-        huber,
-        log_cosh,
-        poisson,
-        hinge,
-        squared_hinge,
-        kl_divergence,
-        pinball,
-        binary_crossentropy,
-        binary_crossentropy_from_logits,
-        binary_focal_crossentropy,
-        binary_focal_crossentropy_from_logits,
-    )
+    kernel.name: globals()[kernel.name] for kernel in kernels(Pattern.ELEMENTWISE)
 }
-
-
-def parameter_count(loss: str) -> int:
-    """How many parameters a loss takes."""
-    names = list(signature(LOSSES[loss]).parameters)
-    return len([name for name in names if name not in ("y_true", "y_pred", "pos_weight")])
-
-
-class Term(NamedTuple):
-    """One of the losses that are added up: `factor` times the loss."""
-
-    loss: str
-    parameters: tuple[float, ...] = ()
-    factor: float = 1.0
-
-
-SUMMED_OVER_ROWS = ("kl_divergence",)
 
 
 def elementwise(
     loss: str,
     parameters: Sequence[float],
-    y_true: Tensor,
-    y_pred: Tensor,
-    weight: Tensor | None,
-    column_weight: Tensor | None,
-    reduction: str,
-    replicas: int,
+    inputs: Inputs,
+    column_weight: Tensor | None = None,
 ) -> Tensor:
     """The same as `fastloss.ops.elementwise`, argument for argument."""
-    dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
-    y_pred = tf.cast(y_pred, dtype)
-    y_true = tf.cast(y_true, dtype)
+    dtype = inputs.accumulation
+    y_pred = tf.cast(inputs.y_pred, dtype)
+    y_true = tf.cast(inputs.y_true, dtype)
     weights = {}
     if column_weight is not None:
         # As a flat pattern: the last dimension of y_pred may be split off as rows.
@@ -187,34 +149,13 @@ def elementwise(
         pattern = tf.tile(tf.reshape(column_weight, [-1]), [tf.size(y_pred) // count])
         weights = {"pos_weight": tf.reshape(pattern, tf.shape(y_pred))}
     values = LOSSES[loss](y_true, y_pred, *parameters, **weights)
-    join = tf.reduce_sum if loss in SUMMED_OVER_ROWS else tf.reduce_mean
-    rows = join(values, axis=-1)
-    if weight is not None:
-        rows *= weight
-    if reduction == "none":
-        return rows
-    total = tf.reduce_sum(rows)
-    if reduction == "sum":
-        return total
-    if reduction == "mean_with_sample_weight" and weight is not None:
-        divisor = tf.reduce_sum(weight)
-    else:
-        divisor = tf.cast(tf.size(rows, tf.int64), dtype)
-    return tf.math.divide_no_nan(total, divisor) / replicas
+    over_row = tf.reduce_sum if kernel(loss).row_reduction == "sum" else tf.reduce_mean
+    return reduced(over_row(values, axis=-1), inputs.weight, inputs.reduction)
 
 
-def elementwise_sum(
-    terms: Sequence[Term],
-    y_true: Tensor,
-    y_pred: Tensor,
-    weight: Tensor | None,
-    reduction: str,
-    replicas: int,
-) -> tuple[Tensor, Tensor | None]:
+def elementwise_sum(terms: Sequence[KernelTerm], inputs: Inputs) -> tuple[Tensor, Tensor | None]:
     """The same as `fastloss.ops.elementwise_sum`, argument for argument."""
-    values = [
-        elementwise(term.loss, term.parameters, y_true, y_pred, weight, None, reduction, replicas)
-        for term in terms
-    ]
+    values = [elementwise(term.loss, term.parameters, inputs) for term in terms]
     total = tf.add_n([term.factor * value for term, value in zip(terms, values, strict=True)])
-    return total, None if reduction == "none" else tf.stop_gradient(tf.stack(values))
+    per_row = inputs.reduction.kind == "none"
+    return total, None if per_row else tf.stop_gradient(tf.stack(values))

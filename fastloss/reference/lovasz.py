@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import tensorflow as tf
 
+from fastloss.calls import Tensor, accumulation
 from fastloss.reference.overlap import activated, as_class, counted_positions, one_hot
-
-Tensor: TypeAlias = tf.Tensor
 
 
 def _extension(errors: Tensor, labelled: Tensor) -> Tensor:
@@ -25,8 +22,8 @@ def _extension(errors: Tensor, labelled: Tensor) -> Tensor:
     # Counts, exact beyond 2^24; the union of the first i positions with the label is never empty.
     hits = tf.cumsum(tf.cast(labelled, tf.float64), axis=-1)
     total = tf.reduce_sum(tf.cast(labelled, tf.float64), axis=-1, keepdims=True)
-    place = tf.cast(tf.range(1, tf.shape(errors, tf.int64)[-1] + 1), tf.float64)
-    union = total + place - hits
+    count = tf.cast(tf.range(1, tf.shape(errors, tf.int64)[-1] + 1), tf.float64)
+    union = total + count - hits
     # The differences of J, without subtracting what is nearly equal.
     outside = (total - hits) / (union * tf.maximum(union - 1, 1))
     step = tf.where(labelled | (union == 1), 1 / union, outside)
@@ -43,7 +40,7 @@ def _flat(x: Tensor, first: list[int]) -> Tensor:
 
 
 def _accumulated(y_pred: Tensor) -> Tensor:
-    return y_pred if y_pred.dtype == tf.float64 else tf.cast(y_pred, tf.float32)
+    return tf.cast(y_pred, accumulation(y_pred))
 
 
 def softmax_groups(

@@ -6,30 +6,15 @@ The names and the order of the parameters are those of `csrc/losses/overlap.h`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor: TypeAlias = tf.Tensor
-
-
-class OverlapOptions(NamedTuple):
-    """What is summed.
-
-    Attributes:
-        activation: "none", "sigmoid" or "softmax", of y_pred.
-        sparse: Whether y_true holds class numbers, in y_pred's shape without the class axis.
-        squared: Whether the two regions, not their intersection, are sums of squares.
-        include_background: Whether class 0 takes part; the softmax sees it in any case.
-        ignore_class: Positions with this label count nothing; of dense labels, those whose labels
-            outside this class are all 0.
-    """
-
-    activation: str = "none"
-    sparse: bool = False
-    squared: bool = False
-    include_background: bool = True
-    ignore_class: int | None = None
+from fastloss.calls import Inputs, KernelTerm, Layout, OverlapOptions, RowwiseOptions, Tensor
+from fastloss.reference.elementwise import elementwise
+from fastloss.reference.reduction import reduced
+from fastloss.reference.rowwise import rowwise
+from fastloss.registry import Pattern, kernel, kernels
 
 
 class Sums(NamedTuple):
@@ -109,12 +94,8 @@ def generalized_dice(
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    loss.__name__: loss
-    for loss in (dice, tversky, jaccard, focal_tversky, log_cosh_dice, generalized_dice)
+    kernel.name: globals()[kernel.name] for kernel in kernels(Pattern.OVERLAP)
 }
-
-# Their value is one for all classes together, each with a weight of its own.
-COUPLED = frozenset({"generalized_dice"})
 
 
 class Regions(NamedTuple):
@@ -192,40 +173,50 @@ def _sum(x: Tensor, axes: Sequence[int]) -> Tensor:
 def overlap(
     loss: str,
     parameters: Sequence[float],
-    y_true: Tensor,
-    y_pred: Tensor,
-    weight: Tensor | None,
-    class_weight: Tensor | None,
+    inputs: Inputs,
     options: OverlapOptions,
-    kept: Sequence[int],
-    class_axis: int,
-    reduction: str,
-    replicas: int,
+    layout: Layout,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """The same as `fastloss.ops.overlap`, argument for argument."""
-    y_true, y_pred = _regions(y_true, y_pred, options, class_axis)
-    coupled = loss in COUPLED
-    apart = {*kept, class_axis} if coupled else {*kept}
-    axes = [axis for axis in range(len(y_pred.shape)) if axis not in apart]
+    y_true, y_pred = _regions(inputs.y_true, inputs.y_pred, options, layout.class_axis)
+    couples = kernel(loss).couples_classes
+    unsummed = {*layout.group_axes, layout.class_axis} if couples else {*layout.group_axes}
+    axes = [axis for axis in range(len(y_pred.shape)) if axis not in unsummed]
     size = tf.square if options.squared else tf.identity
     sums = Sums(_sum(y_true * y_pred, axes), _sum(size(y_pred), axes), _sum(size(y_true), axes))
     if class_weight is not None and not options.include_background:
         class_weight = class_weight[1:]
-    if coupled:
+    if couples:
         values = LOSSES[loss](sums, *parameters, class_weight)
     else:
         values = LOSSES[loss](sums, *parameters)
         if class_weight is not None:
             values *= class_weight
-    if weight is not None:
-        values *= weight
-    if reduction == "none":
-        return values
-    total = tf.reduce_sum(values)
-    if reduction == "sum":
-        return total
-    if reduction == "mean_with_sample_weight" and weight is not None:
-        divisor = tf.reduce_sum(weight)
-    else:
-        divisor = tf.cast(tf.size(values, tf.int64), values.dtype)
-    return tf.math.divide_no_nan(total, divisor) / replicas
+    return reduced(values, inputs.weight, inputs.reduction)
+
+
+def overlap_sum(
+    term: KernelTerm,
+    fused_terms: Sequence[KernelTerm],
+    inputs: Inputs,
+    options: OverlapOptions,
+    layout: Layout,
+    class_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same as `fastloss.ops.overlap_sum`, argument for argument."""
+    values = [overlap(term.loss, term.parameters, inputs, options, layout, class_weight)]
+    of_rows = RowwiseOptions(ignore_class=options.ignore_class)
+    # Every element as a row of its own.
+    of_elements = inputs._replace(
+        y_true=inputs.y_true[..., tf.newaxis], y_pred=inputs.y_pred[..., tf.newaxis]
+    )
+    for fused in fused_terms:
+        if options.activation == "softmax":
+            value = rowwise(fused.loss, fused.parameters, inputs, layout.class_axis, of_rows)
+        else:
+            value = elementwise(fused.loss, fused.parameters, of_elements)
+        values.append(value)
+    factors = [term.factor, *(fused.factor for fused in fused_terms)]
+    total = tf.add_n([factor * value for factor, value in zip(factors, values, strict=True)])
+    return total, tf.stop_gradient(tf.stack(values))

@@ -8,33 +8,16 @@ that a row has, as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor: TypeAlias = tf.Tensor
-
-
-class Options(NamedTuple):
-    """What a user may add to any cross-entropy.
-
-    Attributes:
-        label_smoothing: Moves the labels that far towards 1 / classes.
-        temperature: Logits are divided by it, after the softcap.
-        logit_softcap: Logits become cap * tanh(logits / cap); 0 is none.
-        z_loss: Adds z_loss * log_sum_exp**2.
-        ignore_class: The class whose rows are left out.
-    """
-
-    label_smoothing: float = 0.0
-    temperature: float = 1.0
-    logit_softcap: float = 0.0
-    z_loss: float = 0.0
-    ignore_class: int | None = None
+from fastloss.calls import NO_OPTIONS, Inputs, RowwiseOptions, Tensor, accumulation
+from fastloss.registry import Labels, Pattern, kernel, kernels
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:
-    """With the classes' dimension kept; the maximum carries no gradient, which cancels."""
+    """With the classes' dimension counted; the maximum carries no gradient, which cancels."""
     largest = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
     return largest + tf.math.log(tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True))
 
@@ -191,33 +174,8 @@ def jensen_shannon_divergence_from_logits(y_true: Tensor, y_pred: Tensor, beta: 
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    loss.__name__: loss
-    for loss in (
-        categorical_crossentropy_from_logits,
-        categorical_crossentropy,
-        sparse_categorical_crossentropy_from_logits,
-        sparse_categorical_crossentropy,
-        categorical_focal_crossentropy_from_logits,
-        categorical_focal_crossentropy,
-        sparse_categorical_focal_crossentropy_from_logits,
-        sparse_categorical_focal_crossentropy,
-        categorical_generalized_cross_entropy_from_logits,
-        categorical_generalized_cross_entropy,
-        categorical_hinge,
-        sparse_categorical_hinge,
-        cosine_similarity,
-        kl_divergence_from_logits,
-        reverse_kl_divergence_from_logits,
-        jensen_shannon_divergence_from_logits,
-    )
+    kernel.name: globals()[kernel.name] for kernel in kernels(Pattern.ROWWISE)
 }
-
-# Their labels are class numbers, one for each row.
-SPARSE = frozenset(
-    name for name in LOSSES if name.startswith(("sparse_", "categorical_generalized_"))
-)
-# Their labels are logits as well.
-_BETWEEN_LOGITS = frozenset(name for name in LOSSES if name.endswith("divergence_from_logits"))
 
 
 def _classes_last(x: Tensor, axis: int) -> Tensor:
@@ -231,11 +189,11 @@ def _as_class(y_true: Tensor) -> Tensor:
     return y_true if y_true.dtype == tf.int64 else tf.cast(y_true, tf.int64)
 
 
-def kept_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor:
+def counted_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor:
     """Which rows count: those whose label is another class.
 
     Args:
-        loss: A name of `LOSSES`, which says whether labels are classes or rows.
+        loss: The name of a kernel, which says whether labels are classes or rows.
         y_true: The labels, as they came.
         ignore_class: The class to ignore. Rows of labels are ignored if all other classes are 0.
         axis: The dimension of the classes, from 0 to rank - 1.
@@ -243,7 +201,7 @@ def kept_rows(loss: str, y_true: Tensor, ignore_class: int, axis: int) -> Tensor
     Returns:
         Booleans, one per row.
     """
-    if loss in SPARSE:
+    if kernel(loss).sparse:
         return _as_class(y_true) != ignore_class
     y_true = _classes_last(y_true, axis)
     others = tf.range(tf.shape(y_true, tf.int64)[-1]) != ignore_class
@@ -256,58 +214,60 @@ class _Rows(NamedTuple):
     Attributes:
         y_true: `(.., classes)`, or `(..)` for numbers.
         y_pred: `(.., classes)`
-        kept: Which rows count, `(..)`; None for all.
+        counted: Which rows count, `(..)`; None for all.
         poison: NaN for rows whose label is no class, else 1, `(..)`; None where y_pred has it.
     """
 
     y_true: Tensor
     y_pred: Tensor
-    kept: Tensor | None
+    counted: Tensor | None
     poison: Tensor | None = None
 
     def poisoned(self, values: Tensor) -> Tensor:
         return values if self.poison is None else values * self.poison
 
 
-def _capped(logits: Tensor, options: Options) -> Tensor:
+def _capped(logits: Tensor, options: RowwiseOptions) -> Tensor:
     if options.logit_softcap:
         logits = options.logit_softcap * tf.tanh(logits / options.logit_softcap)
     return logits if options.temperature == 1 else logits / options.temperature
 
 
-def _prepared(loss: str, y_true: Tensor, y_pred: Tensor, options: Options, axis: int) -> _Rows:
-    dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
-    kept = None
+def _prepared(
+    loss: str, y_true: Tensor, y_pred: Tensor, options: RowwiseOptions, axis: int
+) -> _Rows:
+    dtype = accumulation(y_pred)
+    counted = None
     if options.ignore_class is not None:
-        kept = kept_rows(loss, y_true, options.ignore_class, axis)
+        counted = counted_rows(loss, y_true, options.ignore_class, axis)
     y_pred = _classes_last(tf.cast(y_pred, dtype), axis)
-    if kept is not None:
+    if counted is not None:
         # Selected before anything is computed, since NaN times 0 is NaN in its gradient.
-        y_pred = tf.where(kept[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
-    if loss.endswith("_from_logits"):
+        y_pred = tf.where(counted[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
+    if kernel(loss).from_logits:
         y_pred = _capped(y_pred, options)
-    if loss not in SPARSE:
+    if not kernel(loss).sparse:
         y_true = tf.cast(_classes_last(y_true, axis), dtype)
-        if loss in _BETWEEN_LOGITS:
+        if kernel(loss).labels is Labels.LOGITS:
             y_true = _capped(y_true, options)
-        if kept is not None:
-            y_true = tf.where(kept[..., tf.newaxis], y_true, tf.zeros_like(y_true))
-        return _Rows(y_true, y_pred, kept)
+        if counted is not None:
+            y_true = tf.where(counted[..., tf.newaxis], y_true, tf.zeros_like(y_true))
+        return _Rows(y_true, y_pred, counted)
     classes = tf.shape(y_pred, tf.int64)[-1]
     label = _as_class(y_true)
-    if kept is not None:
-        label = tf.where(kept, label, tf.zeros_like(label))
+    if counted is not None:
+        label = tf.where(counted, label, tf.zeros_like(label))
     known = (label >= 0) & (label < classes)
     # A label that is no class must not pass for a row without labels.
     poison = tf.where(known, tf.ones([], dtype), tf.constant(float("nan"), dtype))
     if loss == "sparse_categorical_crossentropy_from_logits" and not options.label_smoothing:
-        return _Rows(tf.where(known, label, tf.zeros_like(label)), y_pred, kept, poison)
+        return _Rows(tf.where(known, label, tf.zeros_like(label)), y_pred, counted, poison)
     y_true = tf.one_hot(label, tf.cast(classes, tf.int32), dtype=dtype)
-    return _Rows(y_true * poison[..., tf.newaxis], y_pred * poison[..., tf.newaxis], kept)
+    return _Rows(y_true * poison[..., tf.newaxis], y_pred * poison[..., tf.newaxis], counted)
 
 
-def _without_ignored(values: Tensor, kept: Tensor | None) -> Tensor:
-    return values if kept is None else tf.where(kept, values, tf.zeros_like(values))
+def _without_ignored(values: Tensor, counted: Tensor | None) -> Tensor:
+    return values if counted is None else tf.where(counted, values, tf.zeros_like(values))
 
 
 def _values(
@@ -315,7 +275,7 @@ def _values(
     parameters: Sequence[float],
     rows: _Rows,
     class_weight: Tensor | None,
-    options: Options,
+    options: RowwiseOptions,
 ) -> Tensor:
     y_true = rows.y_true
     smoothing = options.label_smoothing
@@ -331,39 +291,36 @@ def _values(
         values *= tf.gather(class_weight[tf.newaxis], y_true, axis=1)[0]
     if options.z_loss:
         values += options.z_loss * tf.square(_log_sum_exp(rows.y_pred)[..., 0])
-    return _without_ignored(rows.poisoned(values), rows.kept)
+    return _without_ignored(rows.poisoned(values), rows.counted)
 
 
 def rowwise(
     loss: str,
     parameters: Sequence[float],
-    y_true: Tensor,
-    y_pred: Tensor,
-    weight: Tensor | None,
-    class_weight: Tensor | None,
-    options: Options,
+    inputs: Inputs,
     axis: int,
-    reduction: str,
-    replicas: int,
+    options: RowwiseOptions = NO_OPTIONS,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """The same as `fastloss.ops.rowwise`, argument for argument."""
-    rows = _prepared(loss, y_true, y_pred, options, axis)
+    weight, (kind, replicas) = inputs.weight, inputs.reduction
+    rows = _prepared(loss, inputs.y_true, inputs.y_pred, options, axis)
     values = _values(loss, parameters, rows, class_weight, options)
-    kept = rows.kept
+    counted = rows.counted
     if weight is not None:
-        values = _without_ignored(values * weight, kept)
-    if reduction == "none":
+        values = _without_ignored(values * weight, counted)
+    if kind == "none":
         return values
     total = tf.reduce_sum(values)
-    if reduction == "sum":
+    if kind == "sum":
         return total
-    if reduction == "mean_with_sample_weight" and weight is not None:
+    if kind == "mean_with_sample_weight" and weight is not None:
         # Only a row that is left out makes Keras spread the weights over the rows.
-        if kept is not None:
-            weight = _without_ignored(tf.broadcast_to(weight, tf.shape(kept)), kept)
+        if counted is not None:
+            weight = _without_ignored(tf.broadcast_to(weight, tf.shape(counted)), counted)
         divisor = tf.reduce_sum(weight)
-    elif kept is not None:
-        divisor = tf.cast(tf.math.count_nonzero(kept), values.dtype)
+    elif counted is not None:
+        divisor = tf.cast(tf.math.count_nonzero(counted), values.dtype)
     else:
         divisor = tf.cast(tf.size(values, tf.int64), values.dtype)
     return tf.math.divide_no_nan(total, divisor) / replicas
@@ -372,20 +329,20 @@ def rowwise(
 def rowwise_metrics(
     loss: str,
     parameters: Sequence[float],
-    y_true: Tensor,
-    y_pred: Tensor,
-    class_weight: Tensor | None,
-    options: Options,
+    inputs: Inputs,
     axis: int,
+    options: RowwiseOptions = NO_OPTIONS,
+    class_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same as `fastloss.ops.rowwise_metrics`, argument for argument."""
+    y_true, y_pred = inputs.y_true, inputs.y_pred
     rows = _prepared(loss, y_true, y_pred, options, axis)
     values = _values(loss, parameters, rows, class_weight, options)
     log_sum_exp = rows.poisoned(_log_sum_exp(rows.y_pred)[..., 0])
-    log_sum_exp = _without_ignored(log_sum_exp, rows.kept)
-    label = _as_class(y_true) if loss in SPARSE else tf.argmax(rows.y_true, axis=-1)
+    log_sum_exp = _without_ignored(log_sum_exp, rows.counted)
+    label = _as_class(y_true) if kernel(loss).sparse else tf.argmax(rows.y_true, axis=-1)
     # Of the logits as they came: a cap may make equals of them.
     hit = tf.argmax(_classes_last(y_pred, axis), axis=-1) == label
-    if rows.kept is not None:
-        hit &= rows.kept
+    if rows.counted is not None:
+        hit &= rows.counted
     return values, tf.stop_gradient(log_sum_exp), hit

@@ -1,4 +1,4 @@
-"""Which tasks of several, each of some columns, are computed in one walk that copies no columns."""
+"""Which tasks of several, each of some columns, are computed in one pass that copies no columns."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from typing import NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
-from fastloss import ops
-from fastloss.sums.weighted_sum import Algebra, WeightedSum
+from fastloss import ops, registry
+from fastloss.calls import Inputs, Task, Tensor, accumulation
+from fastloss.sums.algebra import Algebra
+from fastloss.sums.weighted_sum import WeightedSum
 from fastloss.terms.elementwise import Elementwise
-from fastloss.terms.inputs import Tensor, TensorLike, accumulation, label, prediction
+from fastloss.terms.inputs import TensorLike, label, prediction
 from fastloss.terms.reduction import (
     REDUCTIONS,
     aligned,
-    fits_one_walk,
+    fits_one_pass,
+    kernel_reduction,
     merged_weight,
-    replicas,
 )
-
-# They look at all their labels before the first value.
-_NOT_BY_ROWS = frozenset(("hinge", "squared_hinge"))
-
 
 Range: TypeAlias = tuple[int | None, int | None]
 
@@ -38,17 +36,17 @@ class _Part(NamedTuple):
     """A task, or a term of one: what it is multiplied by, and how the op takes it."""
 
     factor: float | Tensor
-    task: ops.Task
+    task: Task
 
 
-def walk_together(
+def in_shared_passes(
     tasks: Sequence[tuple[Columns, keras.losses.Loss]],
     factors: Sequence[float | Tensor],
     y_true: TensorLike,
     y_pred: TensorLike,
     sample_weight: TensorLike,
 ) -> tuple[list[int], list[Tensor]]:
-    """Elementwise tasks in one walk for each reduction and dtype.
+    """Elementwise tasks in one pass for each reduction and dtype.
 
     Args:
         tasks: Columns and their losses.
@@ -69,7 +67,7 @@ def walk_together(
     for index, (columns, loss) in enumerate(tasks):
         parts = _parts(columns, loss, factors[index], y_true, y_pred)
         key = loss.reduction, loss.dtype
-        if parts is not None and _fits_one_walk(*key, y_pred, sample_weight, mask):
+        if parts is not None and _fits_one_pass(*key, y_pred, sample_weight, mask):
             together.append(index)
             groups.setdefault(key, []).extend(parts)
     totals = []
@@ -77,14 +75,11 @@ def walk_together(
         seen = prediction(y_pred, dtype)
         wide = accumulation(seen)
         weight = merged_weight(sample_weight, mask, reduction, wide)
+        weight = aligned(weight, seen.shape[:-1].as_list())
         value, _ = ops.columns(
             tuple(part.task for part in parts),
             _stacked([part.factor for part in parts], wide),
-            y_true,
-            seen,
-            aligned(weight, seen.shape[:-1].as_list()),
-            REDUCTIONS[reduction],
-            replicas(reduction),
+            Inputs(y_true, seen, weight, kernel_reduction(reduction)),
         )
         totals.append(value)
     return together, totals
@@ -96,12 +91,12 @@ def _stacked(factors: list[float | Tensor], dtype: tf.DType) -> Tensor:
     return tf.stack([tf.cast(factor, dtype) for factor in factors])
 
 
-def _fits_one_walk(
+def _fits_one_pass(
     reduction: str, dtype: str, y_pred: TensorLike, sample_weight: TensorLike, mask: TensorLike
 ) -> bool:
     wide = accumulation(prediction(y_pred, dtype))
     rows = y_pred.shape[:-1].as_list()
-    return fits_one_walk(rows, merged_weight(sample_weight, mask, reduction, wide))
+    return fits_one_pass(rows, merged_weight(sample_weight, mask, reduction, wide))
 
 
 def _parts(
@@ -121,7 +116,7 @@ def _parts(
         term = _elementwise(one, y_pred)
         if term is None or (one.reduction, one.dtype) != (loss.reduction, loss.dtype):
             return None
-        parts.append(_Part(times * factor, ops.Task(term.loss, term.parameters, *ranges)))
+        parts.append(_Part(times * factor, Task(term.loss, term.parameters, *ranges)))
     return parts
 
 
@@ -134,7 +129,7 @@ def _elementwise(loss: keras.losses.Loss, y_pred: Tensor) -> Elementwise | None:
         isinstance(term, Elementwise)
         and term.axis == -1
         and term.column_weight is None
-        and term.loss not in _NOT_BY_ROWS
+        and not registry.kernel(term.loss).needs_all_labels
     )
     return term if by_rows else None
 

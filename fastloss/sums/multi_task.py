@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from fastloss.layers.task_uncertainty import LOG_VARIANCES, TaskUncertainty
-from fastloss.sums.columns_pass import Columns, Range, walk_together
-from fastloss.sums.weighted_sum import Algebra
-from fastloss.terms.inputs import Tensor, TensorLike
+from fastloss.calls import Tensor
+from fastloss.sums.algebra import Algebra
+from fastloss.sums.columns_pass import Columns, Range, in_shared_passes
+from fastloss.sums.task_uncertainty import LOG_VARIANCES, TaskUncertainty
+from fastloss.terms.inputs import TensorLike
 from fastloss.terms.step_cache import remembered
 
 serializable = keras.saving.register_keras_serializable("fastloss")
@@ -35,7 +36,7 @@ class MultiTask(Algebra, keras.losses.Loss):
         fl.MultiTask({(0, 4): fl.Huber(), (4, 5): fl.BinaryCrossentropy(from_logits=True)})
         fl.MultiTask({"box": fl.Huber(), "object": fl.BinaryCrossentropy(from_logits=True)})
 
-    Elementwise losses of columns are computed in one walk that reads the columns where they lie and
+    Elementwise losses of columns are computed in one pass that reads the columns in place and
     writes one gradient for all; for others the columns are cut out of y_pred. The second form takes
     dictionaries. Keras wants a loss for each named output:
     `model.compile(loss=loss.by_output())`.
@@ -189,7 +190,7 @@ class MultiTask(Algebra, keras.losses.Loss):
         if self.is_named:
             return [], []
         weighed = [self._weight_and_penalty(index, y_pred) for index in range(len(self.keys))]
-        together, values = walk_together(
+        together, values = in_shared_passes(
             [
                 (key, loss)
                 for key, loss in zip(self.keys, self.losses, strict=True)

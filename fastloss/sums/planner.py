@@ -1,37 +1,104 @@
 """Which terms of a sum read their inputs together.
 
-A kind of shared walk says which term may lead it, which others may join that one, and computes all
-of them at once. What no walk takes is computed alone.
+A kind of shared pass says which term may lead it, which others may join that one, and computes all
+of them at once. What no pass takes is computed alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from fastloss.sums.elementwise_pass import ElementwiseWalk
-from fastloss.sums.overlap_pass import OverlapWalk
-from fastloss.sums.shared_pass import Part, SharedWalk
+import keras
 
-# In the order in which they take parts: what leads an earlier walk may be joined by parts that a
+from fastloss.calls import Tensor
+from fastloss.sums.algebra import Algebra
+from fastloss.sums.elementwise_pass import ElementwisePass
+from fastloss.sums.overlap_pass import OverlapPass
+from fastloss.sums.shared_pass import Part, SharedPass
+from fastloss.terms.inputs import label
+from fastloss.terms.reduction import REDUCTIONS
+
+# In the order in which they take parts: what leads an earlier pass may be joined by parts that a
 # later one could take too.
-WALKS: tuple[SharedWalk, ...] = (OverlapWalk(), ElementwiseWalk())
+PASSES: tuple[SharedPass, ...] = (OverlapPass(), ElementwisePass())
 
 
-def plan(parts: Sequence[Part | None]) -> list[tuple[SharedWalk | None, list[int]]]:
-    """The passes over the inputs, each as its walk and the indices of its parts.
+class Planned(NamedTuple):
+    """A pass over the inputs, or None for a term alone; and the indices of its terms."""
 
-    A part that is None, or that nothing joins, has a pass of its own and no walk.
+    shared: SharedPass | None
+    indices: tuple[int, ...]
+
+
+class Read(NamedTuple):
+    """What the terms of a sum read in one call.
+
+    Attributes:
+        parts: The terms, as the planner sees them; None for a loss that is not fused.
+        y_pred: The predictions of each part, the logits behind y_pred where a term finds them.
     """
-    left = dict(enumerate(parts))
-    passes: list[tuple[SharedWalk | None, list[int]]] = []
-    for walk in WALKS:
-        for index, lead in enumerate(parts):
-            if index not in left or lead is None or not walk.leads(lead):
+
+    parts: tuple[Part | None, ...]
+    y_pred: list[Tensor]
+
+    @classmethod
+    def of(cls, losses: Sequence[keras.losses.Loss], y_true: Tensor, y_pred: Tensor) -> Read:
+        """The terms with what each of them reads."""
+        # The same tensor for all terms that want the same, by which a pass knows that they do.
+        converted: dict[bool, Tensor] = {}
+        sources: list[Tensor] = []
+        parts: list[Part | None] = []
+        read = []
+        for loss in losses:
+            if not (isinstance(loss, Algebra) and loss.is_fused()):
+                parts.append(None)
+                read.append(y_pred)
                 continue
-            together = [i for i, part in left.items() if part and walk.joins(lead, part)]
-            together = sorted({index, *together})
+            wide = loss.dtype == "float64"
+            if wide not in converted:
+                converted[wide] = loss.prediction(y_pred)
+            term, seen = loss._term(converted[wide])
+            kind = REDUCTIONS.get(loss.reduction or "none", "none")
+            shapes = (label(y_true).shape, seen.shape)
+            parts.append(Part(term, kind, loss.dtype, *shapes, _position(seen, sources)))
+            read.append(seen)
+        return cls(tuple(parts), read)
+
+
+def _position(tensor: Tensor, among: list[Tensor]) -> int:
+    for position, other in enumerate(among):
+        if other is tensor:
+            return position
+    among.append(tensor)
+    return len(among) - 1
+
+
+def plan(parts: tuple[Part | None, ...]) -> tuple[Planned, ...]:
+    """The passes over the inputs; those of the same parts are planned once.
+
+    A part that is None, or that nothing joins, has a pass of its own.
+    """
+    try:
+        return _plan(parts)
+    except TypeError:
+        # A term with weights that are tensors has no hash.
+        return _plan.__wrapped__(parts)
+
+
+@lru_cache(maxsize=256)
+def _plan(parts: tuple[Part | None, ...]) -> tuple[Planned, ...]:
+    left = dict(enumerate(parts))
+    passes: list[Planned] = []
+    for shared in PASSES:
+        for index, lead in enumerate(parts):
+            if index not in left or lead is None or not shared.leads(lead):
+                continue
+            joining = [i for i, part in left.items() if part and shared.joins(lead, part)]
+            together = tuple(sorted({index, *joining}))
             if len(together) > 1:
-                passes.append((walk, together))
+                passes.append(Planned(shared, together))
                 left = {i: part for i, part in left.items() if i not in together}
-    alone: list[tuple[SharedWalk | None, list[int]]] = [(None, [index]) for index in left]
-    return sorted([*passes, *alone], key=lambda shared: shared[1][0])
+    alone = [Planned(None, (index,)) for index in left]
+    return tuple(sorted([*passes, *alone], key=lambda one: one.indices[0]))

@@ -9,9 +9,10 @@ import keras
 import tensorflow as tf
 
 from fastloss import ops
-from fastloss.sums.weighted_sum import Algebra
+from fastloss.calls import SUM, Inputs, KernelTerm, Tensor
+from fastloss.sums.algebra import Algebra
 from fastloss.terms.arguments import not_negative
-from fastloss.terms.inputs import Tensor, TensorLike
+from fastloss.terms.inputs import TensorLike
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -107,7 +108,7 @@ class Regularized(Algebra, keras.losses.Loss):
                 "after loading by loss.attach(model)"
             )
         norms = (("mean_absolute_error", self.l1), ("mean_squared_error", self.l2))
-        terms = tuple(ops.Term(norm, (), factor) for norm, factor in norms if factor)
+        terms = tuple(KernelTerm(norm, (), factor) for norm, factor in norms if factor)
         if not terms:
             return tf.zeros([], self.dtype)
         return tf.add_n([tf.cast(_sum(terms, w), self.dtype) for w in variables])
@@ -130,8 +131,8 @@ class Regularized(Algebra, keras.losses.Loss):
         return self._source or []
 
 
-def _sum(terms: tuple[ops.Term, ...], variable: Any) -> Tensor:
+def _sum(terms: tuple[KernelTerm, ...], variable: Any) -> Tensor:
     """The sum of the losses of a variable's elements against 0: rows of one column."""
     w = tf.reshape(tf.convert_to_tensor(variable), [-1, 1])
     nothing = tf.zeros_like(w, tf.bool)
-    return ops.elementwise_sum(terms, nothing, w, None, "sum", 1)[0]
+    return ops.elementwise_sum(terms, Inputs(nothing, w, None, SUM))[0]

@@ -1,4 +1,4 @@
-"""Arithmetic of losses: sums, differences and multiples of losses are losses."""
+"""A weighted sum of losses, itself a loss."""
 
 from __future__ import annotations
 
@@ -9,87 +9,20 @@ from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from fastloss.sums.planner import plan
-from fastloss.sums.shared_pass import Part, SharedWalk
+from fastloss.calls import Tensor
+from fastloss.sums.algebra import Algebra, Terms
+from fastloss.sums.planner import Planned, Read, plan
+from fastloss.sums.shared_pass import Batch, Member
 from fastloss.sums.term_metric import TermValue
-from fastloss.terms.inputs import Tensor, TensorLike, label
+from fastloss.terms.inputs import TensorLike, label
 from fastloss.terms.step_cache import remember
 
 # A value: a tensor, or an element of one; or not known.
 Where: TypeAlias = tuple[Tensor, int | None] | None
 
 serializable = keras.saving.register_keras_serializable("fastloss")
-
-
-class Algebra:
-    """`+`, `-`, unary minus, and `*` and `/` by a number, between this and any Keras loss."""
-
-    # Of the losses that are fused.
-    dtype: Any
-    prediction: Any
-    _term: Any
-
-    def is_fused(self) -> bool:
-        """Whether a walk that is shared with other losses can compute this one."""
-        return False
-
-    # A NumPy number on the left leaves the operation to the loss on the right.
-    __array_ufunc__ = None
-
-    def __add__(self, other: Any) -> Any:
-        return _add(self, other, 1.0)
-
-    def __radd__(self, other: Any) -> Any:
-        return _add(other, self, 1.0)
-
-    def __sub__(self, other: Any) -> Any:
-        return _add(self, other, -1.0)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _add(other, self, -1.0)
-
-    def __mul__(self, factor: Any) -> Any:
-        return _scaled(self, factor) if _is_number(factor) else NotImplemented
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: Any) -> Any:
-        return _scaled(self, 1 / divisor) if _is_number(divisor) else NotImplemented
-
-    def __neg__(self) -> Any:
-        return _scaled(self, -1.0)
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float, np.integer, np.floating)) and not isinstance(x, bool)
-
-
-def _terms(loss: Any, factor: float) -> list[tuple[float, keras.losses.Loss]]:
-    if isinstance(loss, WeightedSum):
-        return [(factor * f, x) for f, x in zip(loss.factors, loss.losses, strict=True)]
-    return [(factor, loss)]
-
-
-def _weighted_sum(terms: list[tuple[float, keras.losses.Loss]]) -> WeightedSum:
-    return WeightedSum([loss for _, loss in terms], [factor for factor, _ in terms])
-
-
-def _scaled(loss: Any, factor: float) -> WeightedSum:
-    return _weighted_sum(_terms(loss, float(factor)))
-
-
-def _add(x: Any, y: Any, sign: float) -> Any:
-    # `sum()` starts from 0.
-    if _is_number(x) and x == 0:
-        return y if sign > 0 else -y
-    if _is_number(y) and y == 0:
-        return x
-    if not (isinstance(x, keras.losses.Loss) and isinstance(y, keras.losses.Loss)):
-        return NotImplemented
-    return _weighted_sum([*_terms(x, 1.0), *_terms(y, sign)])
 
 
 @serializable
@@ -102,12 +35,12 @@ class WeightedSum(Algebra, keras.losses.Loss):
 
     Each term keeps its own arguments and reduction, and sample weights and masks go to all of them.
     Elementwise terms of the last axis that have the same reduction and dtype, and no `pos_weight`,
-    are computed in one pass over y_true and y_pred. So are an overlap loss and what can ride along
-    with it, while there are no sample weights: elementwise terms of the last axis under a mean, or,
-    after a softmax, cross-entropies of the same classes from logits, plain or focal, with the same
-    `ignore_class`. `explain` says which terms share a pass. Losses of other
-    origin, `keras.losses.CosineSimilarity()` as well as your own subclass of `keras.losses.Loss`,
-    are called as they are; as they know no multiplication, scale them here:
+    are computed in one pass over y_true and y_pred. So are an overlap loss and the terms that can
+    be fused with it, while there are no sample weights: elementwise terms of the last axis under a
+    mean, or, after a softmax, cross-entropies of the same classes from logits, plain or focal, with
+    the same `ignore_class`. `explain` says which terms share a pass. Losses of other origin,
+    `keras.losses.CosineSimilarity()` as well as your own subclass of `keras.losses.Loss`, are
+    called as they are; as they know no multiplication, scale them here:
     `fl.WeightedSum([keras.losses.CosineSimilarity()], [0.5])`.
 
     Example:
@@ -200,18 +133,18 @@ class WeightedSum(Algebra, keras.losses.Loss):
         passes = self._plan_of_anything()
         count = len(passes)
         lines = [f"{self.name}: {len(self.losses)} losses in {count} pass{'es' * (count > 1)}"]
-        for number, (walk, indices) in enumerate(passes, 1):
+        for number, (shared, indices) in enumerate(passes, 1):
             terms = " + ".join(f"{self.factors[k]:g} * {self.term_names[k]}" for k in indices)
-            kind = walk.name if walk else "alone"
+            kind = shared.name if shared else "alone"
             lines.append(f"  {number}. {terms.replace('+ -', '- ')} ({kind})")
         return "\n".join(lines)
 
-    def _plan_of_anything(self) -> list[tuple[SharedWalk | None, list[int]]]:
+    def _plan_of_anything(self) -> tuple[Planned, ...]:
         # An axis may name a dimension that only images or volumes have.
         for rank in range(4, 8):
             anything = tf.zeros([2] * rank)
             try:
-                return self._plan(anything, anything)[1]
+                return plan(Read.of(self.losses, anything, anything).parts)
             except ValueError:
                 if rank == 7:
                     raise
@@ -229,40 +162,32 @@ class WeightedSum(Algebra, keras.losses.Loss):
         losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(**{**config, "losses": losses})
 
-    def _plan(
-        self, y_true: Tensor, y_pred: Tensor
-    ) -> tuple[list[Part | None], list[tuple[SharedWalk | None, list[int]]]]:
-        # The same tensor for all terms that want the same, by which a walk knows that they do.
-        predictions: dict[bool, Tensor] = {}
-        parts: list[Part | None] = []
-        for loss, factor in zip(self.losses, self.factors, strict=True):
-            if not (isinstance(loss, Algebra) and loss.is_fused()):
-                parts.append(None)
-                continue
-            wide = loss.dtype == "float64"
-            if wide not in predictions:
-                predictions[wide] = loss.prediction(y_pred)
-            term, seen = loss._term(predictions[wide])
-            parts.append(Part(loss, factor, term, label(y_true), seen))
-        return parts, plan(parts)
+    def _summands(self) -> Terms:
+        return list(zip(self.factors, self.losses, strict=True))
 
     def _evaluate(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: TensorLike
     ) -> tuple[Tensor, list[Where]]:
         """The sum, and where each term's value is."""
         mask = getattr(y_pred, "_keras_mask", None)
-        parts, passes = self._plan(y_true, y_pred)
-        values: list[Where] = [None] * len(parts)
+        read = Read.of(self.losses, y_true, y_pred)
+        values: list[Where] = [None] * len(self.losses)
         totals = []
-        for walk, indices in passes:
-            if walk is None:
-                (k,) = indices
-                value = self.losses[k](y_true, y_pred, sample_weight)
-                values[k] = (value, None)
-                totals.append(self._scaled(k, value))
+        for shared, indices in plan(read.parts):
+            lead = indices[0]
+            if shared is None:
+                value = self.losses[lead](y_true, y_pred, sample_weight)
+                values[lead] = (value, None)
+                totals.append(self._scaled(lead, value))
                 continue
-            together = [part for k in indices if (part := parts[k]) is not None]
-            total, own = walk.run(together, sample_weight, mask)
+            members = [
+                Member(self.losses[k].name, self.factors[k], part.term)
+                for k in indices
+                if (part := read.parts[k]) is not None
+            ]
+            reduction = self.losses[lead].reduction
+            batch = Batch(label(y_true), read.y_pred[lead], sample_weight, mask, reduction)
+            total, own = shared.run(members, batch)
             totals.append(tf.cast(total, self.dtype))
             if own is not None:
                 for position, k in enumerate(indices):

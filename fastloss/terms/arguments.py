@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import sys
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from fastloss.parameters import range_of
 
 
 def checked(argument: str, value: Any, low: float, high: float, expected: str) -> float:
@@ -17,13 +18,17 @@ def checked(argument: str, value: Any, low: float, high: float, expected: str) -
     Raises:
         ValueError: If it does not; the message says what `expected` is.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{argument} is {value!r}; expected {expected}") from None
+    number = _number(argument, value, expected)
     if not low <= number <= high:
         raise ValueError(f"{argument} is {value!r}; expected {expected}")
     return number
+
+
+def _number(argument: str, value: Any, expected: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{argument} is {value!r}; expected {expected}") from None
 
 
 def integer(argument: str, value: Any) -> int:
@@ -40,14 +45,31 @@ def integer(argument: str, value: Any) -> int:
     raise ValueError(f"{argument} is {value!r}; expected an integer")
 
 
+def integer_or_none(argument: str, value: Any) -> int | None:
+    """The value as an int, or None.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    return None if value is None else integer(argument, value)
+
+
+def in_range(loss: str, argument: str, value: Any) -> float:
+    """The value as a float, if it lies in the range that the parameter has in this loss.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    allowed = range_of(loss, argument)
+    number = _number(argument, value, allowed.expected)
+    if not allowed.holds(number):
+        raise ValueError(f"{argument} is {value!r}; expected {allowed.expected}")
+    return number
+
+
 def smoothing(label_smoothing: Any) -> float:
-    """The label smoothing, from 0 to 1."""
-    return checked("label_smoothing", label_smoothing, 0, 1, "a number from 0 to 1")
-
-
-def focus(gamma: Any) -> float:
-    """The gamma of a focal loss, not negative."""
-    return checked("gamma", gamma, 0, math.inf, "a number that is not negative")
+    """The label smoothing, which has the same range in every loss."""
+    return in_range("binary_crossentropy", "label_smoothing", label_smoothing)
 
 
 def positive(argument: str, value: Any) -> float:

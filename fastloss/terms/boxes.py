@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastloss import ops
+from fastloss.calls import PER_ROW, Inputs, Reduction, Tensor, accumulation
 from fastloss.terms.arguments import checked
-from fastloss.terms.inputs import Tensor, TensorLike, accumulation, same_shape
-from fastloss.terms.reduction import (
-    REDUCTIONS,
-    aligned,
-    fits_one_walk,
-    merged_weight,
-    reduce,
-    replicas,
-)
+from fastloss.terms.inputs import TensorLike, same_shape
+from fastloss.terms.reduction import weigh_and_reduce
 
 # As the op names them: x and y count alike, so which comes first does not matter.
 _FORMATS = {"xyxy": "corners", "yxyx": "corners", "cxcywh": "centre"}
@@ -51,7 +46,7 @@ class Boxes(NamedTuple):
 
     def rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """One loss per box."""
-        return self._op(*self._pairs(y_true, y_pred))
+        return self._values(*self._pairs(y_true, y_pred))
 
     def scalar(
         self,
@@ -63,25 +58,24 @@ class Boxes(NamedTuple):
     ) -> Tensor:
         """The loss weighed, masked and reduced."""
         y_true, y_pred = self._pairs(y_true, y_pred)
-        weight = merged_weight(sample_weight, mask, reduction, accumulation(y_pred))
-        shape = y_pred.shape[:-1].as_list()
-        if reduction in REDUCTIONS and fits_one_walk(shape, weight):
-            arguments = (aligned(weight, shape), REDUCTIONS[reduction], replicas(reduction))
-            return self._op(y_true, y_pred, *arguments)
-        return reduce(self._op(y_true, y_pred), weight, reduction)
+        return weigh_and_reduce(
+            partial(self._values, y_true, y_pred),
+            y_pred.shape[:-1].as_list(),
+            accumulation(y_pred),
+            sample_weight,
+            mask,
+            reduction,
+        )
 
-    def _op(
+    def _values(
         self,
         y_true: Tensor,
         y_pred: Tensor,
         weight: Tensor | None = None,
-        reduction: str = "none",
-        replicas: int = 1,
+        reduction: Reduction = PER_ROW,
     ) -> Tensor:
-        box_format = _FORMATS[self.box_format]
-        return ops.boxes(
-            self.loss, (self.epsilon,), y_true, y_pred, weight, box_format, reduction, replicas
-        )
+        inputs = Inputs(y_true, y_pred, weight, reduction)
+        return ops.boxes(self.loss, (self.epsilon,), inputs, _FORMATS[self.box_format])
 
     def _pairs(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """Both, if their static shapes are those of as many boxes.

@@ -1,32 +1,28 @@
-"""How an elementwise loss with its arguments is computed."""
+"""How an elementwise loss with its arguments is evaluated."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from fastloss import ops
-from fastloss.terms.inputs import (
-    Tensor,
-    TensorLike,
-    accumulation,
-    in_dtype,
-    same_rank,
-    same_shape,
-)
-from fastloss.terms.reduction import (
-    REDUCTIONS,
-    aligned,
-    fits_one_walk,
-    merged_weight,
-    reduce,
-    replicas,
-)
+from fastloss.calls import PER_ROW, Inputs, Reduction, Tensor, accumulation
+from fastloss.terms.inputs import TensorLike, in_dtype, same_rank, same_shape
+from fastloss.terms.reduction import weigh_and_reduce
 
 
 class Elementwise(NamedTuple):
-    """A loss with its arguments, as `fastloss.ops.elementwise` takes it."""
+    """A loss with its arguments, as `fastloss.ops.elementwise` takes it.
+
+    Attributes:
+        loss: A kernel of the registry.
+        parameters: Its parameters.
+        axis: What is averaged over (or summed, where the loss sums).
+        column_weight: `pos_weight`, or None.
+        broadcasts: Whether labels and predictions of different shapes are broadcast, as in Keras.
+    """
 
     loss: str
     parameters: tuple[float, ...] = ()
@@ -41,21 +37,7 @@ class Elementwise(NamedTuple):
     def rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """One loss per row: the mean (or the loss's sum) over `axis`."""
         y_true, y_pred = same_shape(self.loss, self.broadcasts, y_true, y_pred)
-        rank = len(y_pred.shape)
-        if rank == 0:
-            y_true, y_pred, rank = y_true[tf.newaxis], y_pred[tf.newaxis], 1
-        column_weight = self._column_weight(y_pred)
-        arguments = (None, column_weight, "none", 1)
-        if self._rows_are_last(rank):
-            return ops.elementwise(self.loss, self.parameters, y_true, y_pred, *arguments)
-        values = ops.elementwise(
-            self.loss,
-            self.parameters,
-            y_true[..., tf.newaxis],
-            y_pred[..., tf.newaxis],
-            *arguments,
-        )
-        return tf.reduce_mean(values, axis=self.axis)
+        return self._values(y_true, y_pred)
 
     def scalar(
         self,
@@ -67,24 +49,31 @@ class Elementwise(NamedTuple):
     ) -> Tensor:
         """The loss weighed, masked and reduced."""
         y_true, y_pred = same_shape(self.loss, self.broadcasts, y_true, y_pred)
-        weight = merged_weight(sample_weight, mask, reduction, accumulation(y_pred))
-        shape = y_pred.shape[:-1].as_list()
-        if (
-            reduction in REDUCTIONS
-            and self._rows_are_last(len(y_pred.shape))
-            and fits_one_walk(shape, weight)
-        ):
-            return ops.elementwise(
-                self.loss,
-                self.parameters,
-                y_true,
-                y_pred,
-                aligned(weight, shape),
-                self._column_weight(y_pred),
-                REDUCTIONS[reduction],
-                replicas(reduction),
-            )
-        return reduce(self.rows(y_true, y_pred), weight, reduction)
+        return weigh_and_reduce(
+            partial(self._values, y_true, y_pred),
+            y_pred.shape[:-1].as_list() if self._rows_are_last(len(y_pred.shape)) else None,
+            accumulation(y_pred),
+            sample_weight,
+            mask,
+            reduction,
+        )
+
+    def _values(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        weight: Tensor | None = None,
+        reduction: Reduction = PER_ROW,
+    ) -> Tensor:
+        if not len(y_pred.shape):
+            y_true, y_pred = y_true[tf.newaxis], y_pred[tf.newaxis]
+        column_weight = self._column_weight(y_pred)
+        if self._rows_are_last(len(y_pred.shape)):
+            inputs = Inputs(y_true, y_pred, weight, reduction)
+            return ops.elementwise(self.loss, self.parameters, inputs, column_weight)
+        inputs = Inputs(y_true[..., tf.newaxis], y_pred[..., tf.newaxis])
+        values = ops.elementwise(self.loss, self.parameters, inputs, column_weight)
+        return tf.reduce_mean(values, axis=self.axis)
 
     def _rows_are_last(self, rank: int) -> bool:
         return self.axis == -1 or self.axis == rank - 1

@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from fastloss import ops
+from fastloss.calls import Tensor
 
-Tensor: TypeAlias = tf.Tensor
 TensorLike: TypeAlias = Any
 
 _PREDICTION_DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
@@ -41,11 +41,6 @@ def label(y_true: TensorLike) -> Tensor:
             f"y_true has dtype {y_true.dtype.name}; expected a boolean, an integer or a float"
         )
     return y_true
-
-
-def accumulation(y_pred: Tensor) -> tf.DType:
-    """The dtype that losses of these predictions are summed in."""
-    return tf.float64 if y_pred.dtype == tf.float64 else tf.float32
 
 
 def in_dtype(argument: str, x: TensorLike, dtype: tf.DType) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 
-from fastloss.terms.arguments import integer, not_negative, per_class
+from fastloss.terms.arguments import integer, integer_or_none, not_negative, per_class
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -47,7 +47,7 @@ def _or_none(argument: str, value: Any) -> float | None:
     return None if value is None else not_negative(argument, value)
 
 
-class Settings(NamedTuple):
+class OverlapArguments(NamedTuple):
     """What is summed, and which sums are scored alone."""
 
     axis: int | tuple[int, ...] | None = None
@@ -63,34 +63,34 @@ class Settings(NamedTuple):
     ignore_class: int | None = None
 
     @classmethod
-    def checked(cls, **arguments: Any) -> Settings:
-        """The arguments, if each is in its range and they go together.
+    def of(cls, scope: Mapping[str, Any]) -> OverlapArguments:
+        """Those of them that a function has, given its `locals()`.
 
         Raises:
-            ValueError: If not.
+            ValueError: If one is out of its range, or two contradict each other.
         """
-        given = cls(**arguments)
-        ignored = given.ignore_class
-        given = given._replace(
-            axis=_axes(given.axis),
-            class_axis=integer("class_axis", given.class_axis),
-            class_weights=per_class("class_weights", given.class_weights),
-            ignore_class=None if ignored is None else integer("ignore_class", ignored),
+        arguments = cls(**{name: scope[name] for name in cls._fields if name in scope})
+        arguments = arguments._replace(
+            axis=_axes(arguments.axis),
+            class_axis=integer("class_axis", arguments.class_axis),
+            class_weights=per_class("class_weights", arguments.class_weights),
+            ignore_class=integer_or_none("ignore_class", arguments.ignore_class),
         )
-        if given.activation is not None:
-            _check_activation(given.activation, given.from_logits)
-        if given.axis is not None and (given.per_class is not None or given.per_image):
-            name = "per_image" if given.per_image else "per_class"
+        if arguments.activation is not None:
+            _check_activation(arguments.activation, arguments.from_logits)
+        if arguments.axis is not None and (arguments.per_class is not None or arguments.per_image):
+            name = "per_image" if arguments.per_image else "per_class"
+            value = getattr(arguments, name)
             raise ValueError(
-                f"axis is {given.axis} and {name} is {getattr(given, name)}, which both say what "
-                "is scored alone; expected one of them: leave out the other"
+                f"axis is {arguments.axis} and {name} is {value}, which both say what is "
+                "scored alone; expected one of them: leave out the other"
             )
-        if given.per_class is False and given.class_weights is not None:
+        if arguments.per_class is False and arguments.class_weights is not None:
             raise ValueError(
                 "per_class is False, but class_weights weigh the losses of the classes; expected "
                 "per_class=True, or no class_weights"
             )
-        return given
+        return arguments
 
     @property
     def applied(self) -> str:

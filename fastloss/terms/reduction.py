@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
-from fastloss.terms.inputs import Tensor, TensorLike, in_dtype, same_rank
+from fastloss.calls import PER_ROW, Reduction, Tensor
+from fastloss.terms.inputs import TensorLike, in_dtype, same_rank
 
 # Keras's reductions, as the ops name them.
 REDUCTIONS = {
@@ -13,6 +16,37 @@ REDUCTIONS = {
     "mean_with_sample_weight": "mean_with_sample_weight",
     "sum": "sum",
 }
+
+Shape = Sequence[int | None]
+
+
+def weigh_and_reduce(
+    values: Callable[[Tensor | None, Reduction], Tensor],
+    rows: Shape | None,
+    dtype: tf.DType,
+    sample_weight: TensorLike,
+    mask: TensorLike,
+    reduction: str | None,
+) -> Tensor:
+    """The loss weighed, masked and reduced: in one pass, if the kernel's reduction is Keras's.
+
+    Args:
+        values: Computes the losses, given the weight of each and the reduction.
+        rows: Static shape of the losses; None if they are not what the kernel reduces.
+        dtype: The accumulation dtype.
+        sample_weight: As Keras takes it.
+        mask: As Keras takes it.
+        reduction: Keras's name of the reduction.
+    """
+    weight = merged_weight(sample_weight, mask, reduction, dtype)
+    if reduction in REDUCTIONS and rows is not None and fits_one_pass(rows, weight):
+        return values(aligned(weight, rows), kernel_reduction(reduction))
+    return reduce(values(None, PER_ROW), weight, reduction)
+
+
+def kernel_reduction(reduction: str | None) -> Reduction:
+    """Keras's reduction as the ops take it."""
+    return Reduction(REDUCTIONS.get(reduction or "none", "none"), replicas(reduction))
 
 
 def replicas(reduction: str | None) -> int:
@@ -58,7 +92,7 @@ def reduce(values: Tensor, weight: Tensor | None, reduction: str | None) -> Tens
     return tf.math.divide_no_nan(total, divisor) / replicas(reduction)
 
 
-def _broadcasts_to(weight: list[int | None], rows: list[int | None]) -> bool:
+def _broadcasts_to(weight: Shape, rows: Shape) -> bool:
     if len(weight) > len(rows):
         return False
     tail = rows[len(rows) - len(weight) :]
@@ -67,23 +101,23 @@ def _broadcasts_to(weight: list[int | None], rows: list[int | None]) -> bool:
     )
 
 
-def _gains_dimension(weight: list[int | None], rows: list[int | None]) -> bool:
+def _gains_dimension(weight: Shape, rows: Shape) -> bool:
     """Keras aligns (batch,) weights with (batch, 1) losses, and (a, b) with (a, b, 1)."""
     return len(rows) == len(weight) + 1 and rows[-1] == 1
 
 
-def fits_one_walk(rows: list[int | None], weight: Tensor | None) -> bool:
+def fits_one_pass(rows: Shape, weight: Tensor | None) -> bool:
     """Whether the kernel's reduction is Keras's here; else TensorFlow reduces after it.
 
     Args:
         rows: Static shape of the losses.
         weight: Weights and mask as one tensor.
     """
-    if not rows or rows == [0]:
+    if not rows or list(rows) == [0]:
         return False
     if weight is None:
         return True
-    shape = weight.shape.as_list()
+    shape: Shape = weight.shape.as_list()
     if len(shape) == 2 and len(rows) == 1 and shape[-1] == 1:
         shape = shape[:-1]
     elif _gains_dimension(shape, rows):
@@ -91,8 +125,8 @@ def fits_one_walk(rows: list[int | None], weight: Tensor | None) -> bool:
     return _broadcasts_to(shape, rows)
 
 
-def aligned(weight: Tensor | None, rows: list[int | None]) -> Tensor | None:
-    """A weight that fits one walk, so that it broadcasts to the rows as Keras pairs them."""
+def aligned(weight: Tensor | None, rows: Shape) -> Tensor | None:
+    """A weight that fits one pass, so that it broadcasts to the rows as Keras pairs them."""
     if weight is None:
         return None
     if len(weight.shape) > len(rows):

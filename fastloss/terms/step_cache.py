@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastloss.terms.inputs import Tensor
+from fastloss.calls import Tensor
 
 
 def remember(y_pred: Tensor, key: str, value: Any) -> None:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from fastloss import registry
+from fastloss.calls import RowwiseOptions, Tensor
 from fastloss.losses.base import FusedLoss
-from fastloss.ops import Options
-from fastloss.reference.rowwise import SPARSE
 from fastloss.terms.arguments import (
     integer,
+    integer_or_none,
     not_negative,
     per_class,
     positive,
     smoothing,
     softcap,
 )
-from fastloss.terms.inputs import Tensor, TensorLike, label
+from fastloss.terms.inputs import TensorLike, label
 from fastloss.terms.rowwise import RowMetrics, Rowwise
 
 
-class Extras(NamedTuple):
+class CrossEntropyArguments(NamedTuple):
     """The arguments that every cross-entropy over classes takes, checked."""
 
-    from_logits: bool
-    axis: int
+    from_logits: bool = False
+    axis: int = -1
     label_smoothing: float = 0.0
     ignore_class: int | None = None
     class_weights: Any = None
@@ -36,27 +38,27 @@ class Extras(NamedTuple):
     z_loss: float = 0.0
 
     @classmethod
-    def checked(cls, from_logits: bool, axis: int, **arguments: Any) -> Extras:
-        """The arguments, if each is in its range.
+    def of(cls, scope: Mapping[str, Any]) -> CrossEntropyArguments:
+        """Those of them that a function has, given its `locals()`.
 
         Raises:
-            ValueError: If one is not.
+            ValueError: If one is out of its range.
         """
-        given = cls(from_logits, integer("axis", axis), **arguments)
-        ignored = given.ignore_class
-        return given._replace(
-            label_smoothing=smoothing(given.label_smoothing),
-            ignore_class=None if ignored is None else integer("ignore_class", ignored),
-            class_weights=per_class("class_weights", given.class_weights),
-            temperature=positive("temperature", given.temperature),
-            logit_softcap=softcap(given.logit_softcap),
-            z_loss=not_negative("z_loss", given.z_loss),
+        arguments = cls(**{name: scope[name] for name in cls._fields if name in scope})
+        return arguments._replace(
+            axis=integer("axis", arguments.axis),
+            label_smoothing=smoothing(arguments.label_smoothing),
+            ignore_class=integer_or_none("ignore_class", arguments.ignore_class),
+            class_weights=per_class("class_weights", arguments.class_weights),
+            temperature=positive("temperature", arguments.temperature),
+            logit_softcap=softcap(arguments.logit_softcap),
+            z_loss=not_negative("z_loss", arguments.z_loss),
         )
 
     @property
-    def options(self) -> Options:
+    def options(self) -> RowwiseOptions:
         """As `fastloss.ops.rowwise` takes them."""
-        return Options(
+        return RowwiseOptions(
             self.label_smoothing,
             self.temperature,
             self.logit_softcap or 0.0,
@@ -74,35 +76,35 @@ def term(
     loss: str,
     parameters: tuple[float, ...],
     y_pred: Tensor,
-    given: Extras,
+    arguments: CrossEntropyArguments,
     return_metrics: bool = False,
 ) -> Rowwise:
-    """The loss of logits or of probabilities, as `given.from_logits` says.
+    """The loss of logits or of probabilities, as `arguments.from_logits` says.
 
     Raises:
         ValueError: If y_pred holds probabilities and something is asked that needs logits.
     """
     shape = y_pred.shape
-    in_range = -len(shape) <= given.axis < len(shape)
-    if loss not in SPARSE and in_range and shape[given.axis] == 1:
+    in_range = -len(shape) <= arguments.axis < len(shape)
+    if not registry.kernel(loss).sparse and in_range and shape[arguments.axis] == 1:
         warnings.warn(
             f"{loss}: y_pred has shape {tuple(shape)}, which is one class; expected two or more. "
             "For a yes-or-no label use binary_crossentropy.",
             SyntaxWarning,
             stacklevel=5,
         )
-    if given.from_logits:
+    if arguments.from_logits:
         loss = f"{loss}_from_logits"
     else:
         refuse_without_logits(
             return_metrics=(return_metrics, False),
-            temperature=(given.temperature, 1.0),
-            logit_softcap=(given.logit_softcap, None),
-            z_loss=(given.z_loss, 0.0),
+            temperature=(arguments.temperature, 1.0),
+            logit_softcap=(arguments.logit_softcap, None),
+            z_loss=(arguments.z_loss, 0.0),
         )
-        if not loss.startswith("categorical_generalized"):
+        if "epsilon" in registry.kernel(loss).parameters:
             parameters = (*parameters, keras.config.epsilon())
-    return Rowwise(loss, parameters, given.axis, given.options, given.class_weights)
+    return Rowwise(loss, parameters, arguments.axis, arguments.options, arguments.class_weights)
 
 
 def refuse_without_logits(**arguments: tuple[Any, Any]) -> None:
@@ -132,20 +134,22 @@ def rows_and_metrics(
 class CategoricalLoss(FusedLoss):
     """Base class of the cross-entropies over classes."""
 
-    def __init__(self, given: Extras, name: str, reduction: str | None, dtype: Any) -> None:
+    def __init__(
+        self, arguments: CrossEntropyArguments, name: str, reduction: str | None, dtype: Any
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.from_logits = given.from_logits
-        self.axis = given.axis
-        self.label_smoothing = given.label_smoothing
-        self.ignore_class = given.ignore_class
-        self.class_weights = given.class_weights
-        self.temperature = given.temperature
-        self.logit_softcap = given.logit_softcap
-        self.z_loss = given.z_loss
+        self.from_logits = arguments.from_logits
+        self.axis = arguments.axis
+        self.label_smoothing = arguments.label_smoothing
+        self.ignore_class = arguments.ignore_class
+        self.class_weights = arguments.class_weights
+        self.temperature = arguments.temperature
+        self.logit_softcap = arguments.logit_softcap
+        self.z_loss = arguments.z_loss
 
     @property
-    def _given(self) -> Extras:
-        return Extras(
+    def _arguments(self) -> CrossEntropyArguments:
+        return CrossEntropyArguments(
             self.from_logits,
             self.axis,
             self.label_smoothing,
@@ -157,7 +161,7 @@ class CategoricalLoss(FusedLoss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        config = self._given._asdict()
+        config = self._arguments._asdict()
         return {
             **super().get_config(),
             **config,

@@ -6,20 +6,26 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import evaluate
-from fastloss.losses.categorical.base import CategoricalLoss, Extras, rows_and_metrics, term
-from fastloss.terms.inputs import Tensor, TensorLike, logits_behind, prediction
+from fastloss.calls import Tensor
+from fastloss.losses.categorical.base import (
+    CategoricalLoss,
+    CrossEntropyArguments,
+    rows_and_metrics,
+    term,
+)
+from fastloss.terms.inputs import TensorLike, logits_behind, prediction
 from fastloss.terms.rowwise import RowMetrics, Rowwise
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
 
 def _crossentropy(
-    loss: str, y_pred: Tensor, given: Extras, return_metrics: bool = False
+    loss: str, y_pred: Tensor, arguments: CrossEntropyArguments, return_metrics: bool = False
 ) -> tuple[Rowwise, Tensor]:
-    y_pred, from_logits = logits_behind(y_pred, given.from_logits, loss, "Softmax")
-    given = given._replace(from_logits=from_logits)
-    return term(loss, (), y_pred, given, return_metrics), y_pred
+    y_pred, from_logits = logits_behind(y_pred, arguments.from_logits, loss, "Softmax")
+    arguments = arguments._replace(from_logits=from_logits)
+    return term(loss, (), y_pred, arguments, return_metrics), y_pred
 
 
 @serializable
@@ -61,18 +67,9 @@ def categorical_crossentropy(
     Raises:
         ValueError: If an argument is out of range, or needs logits and y_pred holds probabilities.
     """
-    given = Extras.checked(
-        from_logits,
-        axis,
-        label_smoothing=label_smoothing,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-        z_loss=z_loss,
-    )
+    arguments = CrossEntropyArguments.of(locals())
     loss, y_pred = _crossentropy(
-        "categorical_crossentropy", prediction(y_pred), given, return_metrics
+        "categorical_crossentropy", prediction(y_pred), arguments, return_metrics
     )
     if return_metrics:
         return rows_and_metrics(loss, y_true, y_pred, adjust_rank=False)
@@ -137,20 +134,11 @@ class CategoricalCrossentropy(CategoricalLoss):
         logit_softcap: float | None = None,
         z_loss: float = 0.0,
     ) -> None:
-        given = Extras.checked(
-            from_logits,
-            axis,
-            label_smoothing=label_smoothing,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-            z_loss=z_loss,
-        )
-        super().__init__(given, name, reduction, dtype)
+        arguments = CrossEntropyArguments.of(locals())
+        super().__init__(arguments, name, reduction, dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
-        return _crossentropy("categorical_crossentropy", y_pred, self._given)
+        return _crossentropy("categorical_crossentropy", y_pred, self._arguments)
 
 
 @serializable
@@ -201,18 +189,9 @@ def sparse_categorical_crossentropy(
     Raises:
         ValueError: If an argument is out of range, or needs logits and y_pred holds probabilities.
     """
-    given = Extras.checked(
-        from_logits,
-        axis,
-        label_smoothing=label_smoothing,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-        z_loss=z_loss,
-    )
+    arguments = CrossEntropyArguments.of(locals())
     loss, y_pred = _crossentropy(
-        "sparse_categorical_crossentropy", prediction(y_pred), given, return_metrics
+        "sparse_categorical_crossentropy", prediction(y_pred), arguments, return_metrics
     )
     if return_metrics:
         return rows_and_metrics(loss, y_true, y_pred, adjust_rank=True)
@@ -281,17 +260,8 @@ class SparseCategoricalCrossentropy(CategoricalLoss):
         logit_softcap: float | None = None,
         z_loss: float = 0.0,
     ) -> None:
-        given = Extras.checked(
-            from_logits,
-            axis,
-            label_smoothing=label_smoothing,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-            z_loss=z_loss,
-        )
-        super().__init__(given, name, reduction, dtype)
+        arguments = CrossEntropyArguments.of(locals())
+        super().__init__(arguments, name, reduction, dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
-        return _crossentropy("sparse_categorical_crossentropy", y_pred, self._given)
+        return _crossentropy("sparse_categorical_crossentropy", y_pred, self._arguments)

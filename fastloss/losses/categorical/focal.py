@@ -9,17 +9,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fastloss.losses.base import evaluate
+from fastloss.calls import Tensor
 from fastloss.losses.categorical.base import (
     CategoricalLoss,
-    Extras,
+    CrossEntropyArguments,
     config_of,
     rows_and_metrics,
     term,
 )
-from fastloss.terms.arguments import checked, focus, per_class
-from fastloss.terms.inputs import Tensor, TensorLike, in_dtype, prediction
+from fastloss.terms.arguments import checked, in_range, per_class
+from fastloss.terms.inputs import TensorLike, in_dtype, prediction
 from fastloss.terms.rowwise import RowMetrics, Rowwise
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -53,13 +54,13 @@ def _focal(
     alpha: Any,
     gamma: float,
     y_pred: Tensor,
-    given: Extras,
+    arguments: CrossEntropyArguments,
     return_metrics: bool = False,
 ) -> Rowwise:
     if not isinstance(alpha, float):
-        given = given._replace(class_weights=_product(alpha, given.class_weights))
+        arguments = arguments._replace(class_weights=_product(alpha, arguments.class_weights))
         alpha = 1.0
-    return term(loss, (alpha, gamma), y_pred, given, return_metrics)
+    return term(loss, (alpha, gamma), y_pred, arguments, return_metrics)
 
 
 @serializable
@@ -105,23 +106,14 @@ def categorical_focal_crossentropy(
     Raises:
         ValueError: If an argument is out of range, or needs logits and y_pred holds probabilities.
     """
-    given = Extras.checked(
-        from_logits,
-        axis,
-        label_smoothing=label_smoothing,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-        z_loss=z_loss,
-    )
+    arguments = CrossEntropyArguments.of(locals())
     y_pred = prediction(y_pred)
     loss = _focal(
         "categorical_focal_crossentropy",
         _balance(alpha),
-        focus(gamma),
+        in_range("categorical_focal_crossentropy", "gamma", gamma),
         y_pred,
-        given,
+        arguments,
         return_metrics,
     )
     if return_metrics:
@@ -136,14 +128,14 @@ class _FocalLoss(CategoricalLoss):
         self,
         alpha: Any,
         gamma: float,
-        given: Extras,
+        arguments: CrossEntropyArguments,
         name: str,
         reduction: str | None,
         dtype: Any,
     ) -> None:
-        super().__init__(given, name, reduction, dtype)
+        super().__init__(arguments, name, reduction, dtype)
         self.alpha = _balance(alpha)
-        self.gamma = focus(gamma)
+        self.gamma = in_range("categorical_focal_crossentropy", "gamma", gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": config_of(self.alpha), "gamma": self.gamma}
@@ -208,21 +200,12 @@ class CategoricalFocalCrossentropy(_FocalLoss):
         logit_softcap: float | None = None,
         z_loss: float = 0.0,
     ) -> None:
-        given = Extras.checked(
-            from_logits,
-            axis,
-            label_smoothing=label_smoothing,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-            z_loss=z_loss,
-        )
-        super().__init__(alpha, gamma, given, name, reduction, dtype)
+        arguments = CrossEntropyArguments.of(locals())
+        super().__init__(alpha, gamma, arguments, name, reduction, dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
         loss = "categorical_focal_crossentropy"
-        return _focal(loss, self.alpha, self.gamma, y_pred, self._given), y_pred
+        return _focal(loss, self.alpha, self.gamma, y_pred, self._arguments), y_pred
 
 
 @serializable
@@ -270,23 +253,14 @@ def sparse_categorical_focal_crossentropy(
     Raises:
         ValueError: If an argument is out of range, or needs logits and y_pred holds probabilities.
     """
-    given = Extras.checked(
-        from_logits,
-        axis,
-        label_smoothing=label_smoothing,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-        z_loss=z_loss,
-    )
+    arguments = CrossEntropyArguments.of(locals())
     y_pred = prediction(y_pred)
     loss = _focal(
         "sparse_categorical_focal_crossentropy",
         _balance(alpha),
-        focus(gamma),
+        in_range("categorical_focal_crossentropy", "gamma", gamma),
         y_pred,
-        given,
+        arguments,
         return_metrics,
     )
     if return_metrics:
@@ -354,18 +328,9 @@ class SparseCategoricalFocalCrossentropy(_FocalLoss):
         logit_softcap: float | None = None,
         z_loss: float = 0.0,
     ) -> None:
-        given = Extras.checked(
-            from_logits,
-            axis,
-            label_smoothing=label_smoothing,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-            z_loss=z_loss,
-        )
-        super().__init__(alpha, gamma, given, name, reduction, dtype)
+        arguments = CrossEntropyArguments.of(locals())
+        super().__init__(alpha, gamma, arguments, name, reduction, dtype)
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
         loss = "sparse_categorical_focal_crossentropy"
-        return _focal(loss, self.alpha, self.gamma, y_pred, self._given), y_pred
+        return _focal(loss, self.alpha, self.gamma, y_pred, self._arguments), y_pred

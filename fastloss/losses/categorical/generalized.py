@@ -6,21 +6,23 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.losses.categorical.base import Extras, config_of, term
-from fastloss.terms.arguments import checked
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
+from fastloss.losses.categorical.base import CrossEntropyArguments, config_of, term
+from fastloss.terms.arguments import in_range
+from fastloss.terms.inputs import TensorLike, prediction
 from fastloss.terms.rowwise import Rowwise
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
 
 def _exponent(q: Any) -> float:
-    return checked("q", q, 5e-324, 1 - 2**-53, "a number between 0 and 1, both excluded")
+    return in_range("categorical_generalized_cross_entropy", "q", q)
 
 
-def _generalized(q: float, y_pred: Tensor, given: Extras) -> Rowwise:
-    return term("categorical_generalized_cross_entropy", (q,), y_pred, given)
+def _generalized(q: float, y_pred: Tensor, arguments: CrossEntropyArguments) -> Rowwise:
+    return term("categorical_generalized_cross_entropy", (q,), y_pred, arguments)
 
 
 @serializable
@@ -58,16 +60,9 @@ def categorical_generalized_cross_entropy(
     Raises:
         ValueError: If an argument is out of range, or needs logits and y_pred holds probabilities.
     """
-    given = Extras.checked(
-        from_logits,
-        axis,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        temperature=temperature,
-        logit_softcap=logit_softcap,
-    )
+    arguments = CrossEntropyArguments.of(locals())
     y_pred = prediction(y_pred)
-    return evaluate(_generalized(_exponent(q), y_pred, given), y_true, y_pred)
+    return evaluate(_generalized(_exponent(q), y_pred, arguments), y_true, y_pred)
 
 
 @serializable
@@ -124,27 +119,20 @@ class CategoricalGeneralizedCrossEntropy(FusedLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.q = _exponent(q)
-        self._given = Extras.checked(
-            from_logits,
-            axis,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            temperature=temperature,
-            logit_softcap=logit_softcap,
-        )
+        self._arguments = CrossEntropyArguments.of(locals())
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
-        return _generalized(self.q, y_pred, self._given), y_pred
+        return _generalized(self.q, y_pred, self._arguments), y_pred
 
     def get_config(self) -> dict[str, Any]:
-        given = self._given
+        arguments = self._arguments
         return {
             **super().get_config(),
             "q": self.q,
-            "from_logits": given.from_logits,
-            "ignore_class": given.ignore_class,
-            "class_weights": config_of(given.class_weights),
-            "axis": given.axis,
-            "temperature": given.temperature,
-            "logit_softcap": given.logit_softcap,
+            "from_logits": arguments.from_logits,
+            "ignore_class": arguments.ignore_class,
+            "class_weights": config_of(arguments.class_weights),
+            "axis": arguments.axis,
+            "temperature": arguments.temperature,
+            "logit_softcap": arguments.logit_softcap,
         }

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
-from fastloss.ops import Options
-from fastloss.terms.arguments import integer
-from fastloss.terms.inputs import Tensor, TensorLike, prediction
+from fastloss.calls import RowwiseOptions, Tensor
+from fastloss.losses.base import FusedLoss
+from fastloss.terms.arguments import integer_or_none
+from fastloss.terms.inputs import TensorLike, prediction
 from fastloss.terms.rowwise import Rowwise
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -72,11 +73,7 @@ class CategoricalHinge(FusedLoss):
 
 
 def _sparse(ignore_class: int | None) -> Rowwise:
-    return Rowwise("sparse_categorical_hinge", options=Options(ignore_class=ignore_class))
-
-
-def _ignored(ignore_class: Any) -> int | None:
-    return None if ignore_class is None else integer("ignore_class", ignore_class)
+    return Rowwise("sparse_categorical_hinge", options=RowwiseOptions(ignore_class=ignore_class))
 
 
 @serializable
@@ -99,7 +96,9 @@ def sparse_categorical_hinge(
     Raises:
         ValueError: If `ignore_class` is no integer.
     """
-    return evaluate(_sparse(_ignored(ignore_class)), y_true, prediction(y_pred))
+    return evaluate(
+        _sparse(integer_or_none("ignore_class", ignore_class)), y_true, prediction(y_pred)
+    )
 
 
 @serializable
@@ -140,7 +139,7 @@ class SparseCategoricalHinge(FusedLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.ignore_class = _ignored(ignore_class)
+        self.ignore_class = integer_or_none("ignore_class", ignore_class)
 
     def _term(self, y_pred: Tensor) -> tuple[Rowwise, Tensor]:
         return _sparse(self.ignore_class), y_pred

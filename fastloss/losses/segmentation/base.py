@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
 from fastloss.losses.categorical.base import config_of
-from fastloss.terms.inputs import Tensor, TensorLike, logits_behind, prediction
+from fastloss.terms.inputs import TensorLike, logits_behind, prediction
 from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import ACTIVATIONS, Settings, Smoothing
+from fastloss.terms.overlap_arguments import ACTIVATIONS, OverlapArguments, Smoothing
+from fastloss.terms.term import evaluate
 
 
 def term(
-    loss: str, parameters: tuple[float, ...], y_pred: Tensor, given: Settings
+    loss: str, parameters: tuple[float, ...], y_pred: Tensor, arguments: OverlapArguments
 ) -> tuple[Overlap, Tensor]:
     """The loss, and what to compute it on: logits, where they are known to be behind y_pred."""
-    overlap = Overlap(loss, parameters, given, given.applied)
+    overlap = Overlap(loss, parameters, arguments, arguments.applied)
     found = _activation_behind(y_pred)
     last = len(y_pred.shape) - 1
-    if found == "softmax" and not (overlap.has_classes and given.class_axis in (-1, last)):
+    if found == "softmax" and not (overlap.has_classes and arguments.class_axis in (-1, last)):
         return overlap, y_pred
-    if found is None or given.applied not in ("none", found):
+    if found is None or arguments.applied not in ("none", found):
         return overlap, y_pred
-    logits, _ = logits_behind(y_pred, given.from_logits, loss, found.capitalize())
+    logits, _ = logits_behind(y_pred, arguments.from_logits, loss, found.capitalize())
     return overlap._replace(activation=found), logits
 
 
@@ -39,29 +41,44 @@ def values(
     parameters: tuple[float, ...],
     y_true: TensorLike,
     y_pred: TensorLike,
-    given: Settings,
+    arguments: OverlapArguments,
 ) -> Tensor:
     """One loss per group, for the functions; Keras's do not adjust ranks."""
-    overlap, y_pred = term(loss, parameters, prediction(y_pred), given)
+    overlap, y_pred = term(loss, parameters, prediction(y_pred), arguments)
     return evaluate(overlap, y_true, y_pred, adjust_rank=overlap.has_classes)
 
 
 class OverlapLoss(FusedLoss):
     """Base class of the overlap losses; every argument is an attribute of its name."""
 
+    _loss: str
+
     def __init__(
-        self, given: Settings, smooth: Smoothing, name: str, reduction: str | None, dtype: Any
+        self,
+        arguments: OverlapArguments,
+        smoothing: Smoothing,
+        name: str,
+        reduction: str | None,
+        dtype: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self._given = given
-        self._smooth = smooth
-        for argument, value in {**given._asdict(), **smooth._asdict()}.items():
+        self._arguments = arguments
+        self._smoothing = smoothing
+        for argument, value in {**arguments._asdict(), **smoothing._asdict()}.items():
             setattr(self, argument, value)
+
+    def _own_parameters(self) -> tuple[float, ...]:
+        """The parameters before the smoothing."""
+        return ()
+
+    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
+        parameters = (*self._own_parameters(), *self._smoothing.parameters)
+        return term(self._loss, parameters, y_pred, self._arguments)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            **self._given._asdict(),
-            **self._smooth._asdict(),
-            "class_weights": config_of(self._given.class_weights),
+            **self._arguments._asdict(),
+            **self._smoothing._asdict(),
+            "class_weights": config_of(self._arguments.class_weights),
         }

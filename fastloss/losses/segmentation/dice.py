@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -67,21 +67,9 @@ def dice(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("dice", smooth.parameters, y_true, y_pred, given)
+    return values("dice", smooth.parameters, y_true, y_pred, arguments)
 
 
 @serializable
@@ -142,6 +130,8 @@ class Dice(OverlapLoss):
     Reference: Milletari et al., V-Net, 2016 (arXiv:1606.04797), with `squared=True`.
     """
 
+    _loss = "dice"
+
     def __init__(
         self,
         reduction: str | None = "sum_over_batch_size",
@@ -162,25 +152,9 @@ class Dice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = self._smooth.parameters
-        return term("dice", parameters, y_pred, self._given)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
 
 
 @serializable
@@ -230,21 +204,9 @@ def log_cosh_dice(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("log_cosh_dice", smooth.parameters, y_true, y_pred, given)
+    return values("log_cosh_dice", smooth.parameters, y_true, y_pred, arguments)
 
 
 @serializable
@@ -299,6 +261,8 @@ class LogCoshDice(OverlapLoss):
     Reference: Jadon, A survey of loss functions for semantic segmentation, 2020 (arXiv:2006.14822).
     """
 
+    _loss = "log_cosh_dice"
+
     def __init__(
         self,
         reduction: str | None = "sum_over_batch_size",
@@ -319,22 +283,6 @@ class LogCoshDice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = self._smooth.parameters
-        return term("log_cosh_dice", parameters, y_pred, self._given)
+        super().__init__(arguments, smoothing, name, reduction, dtype)

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -68,19 +68,11 @@ def generalized_dice(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
-    return values("generalized_dice", (_power(weight), *smooth.parameters), y_true, y_pred, given)
+    return values(
+        "generalized_dice", (_power(weight), *smooth.parameters), y_true, y_pred, arguments
+    )
 
 
 @serializable
@@ -138,6 +130,8 @@ class GeneralizedDice(OverlapLoss):
     unbalanced segmentations, 2017 (arXiv:1707.03237).
     """
 
+    _loss = "generalized_dice"
+
     def __init__(
         self,
         weight: str = "square",
@@ -157,25 +151,14 @@ class GeneralizedDice(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
         _power(weight)
-        super().__init__(given, smoothing, name, reduction, dtype)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
         self.weight = weight
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (_power(self.weight), *self._smooth.parameters)
-        return term("generalized_dice", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (_power(self.weight),)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "weight": self.weight}

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -60,21 +60,9 @@ def jaccard(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     parameters = Smoothing.of_both(smooth).parameters
-    return values("jaccard", parameters, y_true, y_pred, given)
+    return values("jaccard", parameters, y_true, y_pred, arguments)
 
 
 @serializable
@@ -132,6 +120,8 @@ class Jaccard(OverlapLoss):
     segmentation, 2016.
     """
 
+    _loss = "jaccard"
+
     def __init__(
         self,
         reduction: str | None = "sum_over_batch_size",
@@ -151,26 +141,10 @@ class Jaccard(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.of_both(smooth)
-        super().__init__(given, smoothing, name, reduction, dtype)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
         self.smooth = smoothing.smooth_numerator
-
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = self._smooth.parameters
-        return term("jaccard", parameters, y_pred, self._given)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "smooth": self.smooth}

@@ -6,21 +6,16 @@ from typing import Any, NamedTuple
 
 import keras
 
-from fastloss.losses.base import FusedLoss, evaluate
+from fastloss.calls import Tensor
+from fastloss.losses.base import FusedLoss
 from fastloss.losses.segmentation.base import term
 from fastloss.reference.lovasz import hinge_groups, softmax_groups
-from fastloss.terms.arguments import integer
-from fastloss.terms.inputs import (
-    Tensor,
-    TensorLike,
-    accumulation,
-    prediction,
-    same_rank,
-    same_shape,
-)
+from fastloss.terms.arguments import integer_or_none
+from fastloss.terms.inputs import TensorLike, prediction, same_rank, same_shape
 from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings
+from fastloss.terms.overlap_arguments import OverlapArguments
 from fastloss.terms.reduction import merged_weight, reduce
+from fastloss.terms.term import evaluate
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -36,15 +31,15 @@ class _Softmax(NamedTuple):
 
     def rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_true, y_pred = self.overlap.same_positions(y_true, y_pred)
-        given = self.overlap.settings
+        arguments = self.overlap.arguments
         return softmax_groups(
             y_true,
             y_pred,
             self.overlap.activation,
-            given.sparse,
-            self.overlap.layout(y_pred).class_axis,
-            given.per_image,
-            given.ignore_class,
+            arguments.sparse,
+            self.overlap.layout(y_pred.shape).class_axis,
+            arguments.per_image,
+            arguments.ignore_class,
             self.only_present,
         )
 
@@ -56,8 +51,7 @@ class _Softmax(NamedTuple):
         mask: TensorLike,
         reduction: str | None,
     ) -> Tensor:
-        weight = merged_weight(sample_weight, mask, reduction, accumulation(y_pred))
-        return reduce(self.rows(y_true, y_pred), weight, reduction)
+        return _reduced(self.rows(y_true, y_pred), sample_weight, mask, reduction)
 
 
 class _Hinge(NamedTuple):
@@ -83,22 +77,21 @@ class _Hinge(NamedTuple):
         mask: TensorLike,
         reduction: str | None,
     ) -> Tensor:
-        weight = merged_weight(sample_weight, mask, reduction, accumulation(y_pred))
-        return reduce(self.rows(y_true, y_pred), weight, reduction)
+        return _reduced(self.rows(y_true, y_pred), sample_weight, mask, reduction)
 
 
-def _settings(
+def _reduced(
+    values: Tensor, sample_weight: TensorLike, mask: TensorLike, reduction: str | None
+) -> Tensor:
+    weight = merged_weight(sample_weight, mask, reduction, values.dtype)
+    return reduce(values, weight, reduction)
+
+
+def _arguments(
     from_logits: bool, sparse: bool, class_axis: int, per_image: bool, ignore_class: int | None
-) -> Settings:
-    return Settings.checked(
-        from_logits=from_logits,
-        activation="softmax" if from_logits else None,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=True,
-        per_image=per_image,
-        ignore_class=ignore_class,
-    )
+) -> OverlapArguments:
+    activation = "softmax" if from_logits else None
+    return OverlapArguments.of({**locals(), "per_class": True})
 
 
 def _only_present(classes: Any) -> bool:
@@ -107,8 +100,8 @@ def _only_present(classes: Any) -> bool:
     return classes == "present"
 
 
-def _softmax(y_pred: Tensor, given: Settings, classes: str) -> tuple[_Softmax, Tensor]:
-    overlap, y_pred = term("lovasz_softmax", (), y_pred, given)
+def _softmax(y_pred: Tensor, arguments: OverlapArguments, classes: str) -> tuple[_Softmax, Tensor]:
+    overlap, y_pred = term("lovasz_softmax", (), y_pred, arguments)
     return _Softmax(overlap, _only_present(classes)), y_pred
 
 
@@ -144,8 +137,8 @@ def lovasz_softmax(
     Raises:
         ValueError: If an argument is out of range.
     """
-    given = _settings(from_logits, sparse, class_axis, per_image, ignore_class)
-    loss, y_pred = _softmax(prediction(y_pred), given, classes)
+    arguments = _arguments(from_logits, sparse, class_axis, per_image, ignore_class)
+    loss, y_pred = _softmax(prediction(y_pred), arguments, classes)
     return evaluate(loss, y_true, y_pred)
 
 
@@ -205,18 +198,18 @@ class LovaszSoftmax(FusedLoss):
         ignore_class: int | None = None,
         classes: str = "present",
     ) -> None:
-        self._given = _settings(from_logits, sparse, class_axis, per_image, ignore_class)
+        self._arguments = _arguments(from_logits, sparse, class_axis, per_image, ignore_class)
         _only_present(classes)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = from_logits
         self.sparse = sparse
-        self.class_axis = self._given.class_axis
+        self.class_axis = self._arguments.class_axis
         self.per_image = per_image
-        self.ignore_class = self._given.ignore_class
+        self.ignore_class = self._arguments.ignore_class
         self.classes = classes
 
     def _term(self, y_pred: Tensor) -> tuple[_Softmax, Tensor]:
-        return _softmax(y_pred, self._given, self.classes)
+        return _softmax(y_pred, self._arguments, self.classes)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -231,8 +224,7 @@ class LovaszSoftmax(FusedLoss):
 
 
 def _hinge(per_image: bool, ignore_class: Any) -> _Hinge:
-    ignored = None if ignore_class is None else integer("ignore_class", ignore_class)
-    return _Hinge(per_image, ignored)
+    return _Hinge(per_image, integer_or_none("ignore_class", ignore_class))
 
 
 @serializable

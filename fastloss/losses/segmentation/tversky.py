@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
-from fastloss.losses.segmentation.base import OverlapLoss, term, values
-from fastloss.terms.arguments import not_negative
-from fastloss.terms.inputs import Tensor, TensorLike
-from fastloss.terms.overlap import Overlap
-from fastloss.terms.overlap_arguments import Settings, Smoothing
+from fastloss.calls import Tensor
+from fastloss.losses.segmentation.base import OverlapLoss, values
+from fastloss.terms.arguments import in_range
+from fastloss.terms.inputs import TensorLike
+from fastloss.terms.overlap_arguments import OverlapArguments, Smoothing
 
 serializable = keras.saving.register_keras_serializable("fastloss")
 
@@ -69,26 +69,18 @@ def tversky(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
     return values(
         "tversky",
-        (not_negative("alpha", alpha), not_negative("beta", beta), *smooth.parameters),
+        (
+            in_range("tversky", "alpha", alpha),
+            in_range("tversky", "beta", beta),
+            *smooth.parameters,
+        ),
         y_true,
         y_pred,
-        given,
+        arguments,
     )
 
 
@@ -151,6 +143,8 @@ class Tversky(OverlapLoss):
     Reference: Salehi et al., Tversky loss function for image segmentation, 2017 (arXiv:1706.05721).
     """
 
+    _loss = "tversky"
+
     def __init__(
         self,
         alpha: float = 0.5,
@@ -173,27 +167,14 @@ class Tversky(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-        self.alpha = not_negative("alpha", alpha)
-        self.beta = not_negative("beta", beta)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
+        self.alpha = in_range("tversky", "alpha", alpha)
+        self.beta = in_range("tversky", "beta", beta)
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (self.alpha, self.beta, *self._smooth.parameters)
-        return term("tversky", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (self.alpha, self.beta)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
@@ -252,31 +233,19 @@ def focal_tversky(
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
     """
-    given = Settings.checked(
-        axis=axis,
-        from_logits=from_logits,
-        activation=activation,
-        sparse=sparse,
-        class_axis=class_axis,
-        per_class=per_class,
-        per_image=per_image,
-        include_background=include_background,
-        squared=squared,
-        class_weights=class_weights,
-        ignore_class=ignore_class,
-    )
+    arguments = OverlapArguments.of(locals())
     smooth = Smoothing.checked(smooth_numerator, smooth_denominator)
     return values(
         "focal_tversky",
         (
-            not_negative("alpha", alpha),
-            not_negative("beta", beta),
-            not_negative("gamma", gamma),
+            in_range("focal_tversky", "alpha", alpha),
+            in_range("focal_tversky", "beta", beta),
+            in_range("focal_tversky", "gamma", gamma),
             *smooth.parameters,
         ),
         y_true,
         y_pred,
-        given,
+        arguments,
     )
 
 
@@ -336,6 +305,8 @@ class FocalTversky(OverlapLoss):
     U-Net for lesion segmentation, 2018 (arXiv:1810.07842).
     """
 
+    _loss = "focal_tversky"
+
     def __init__(
         self,
         alpha: float = 0.7,
@@ -359,28 +330,15 @@ class FocalTversky(OverlapLoss):
         class_weights: Any = None,
         ignore_class: int | None = None,
     ) -> None:
-        given = Settings.checked(
-            axis=axis,
-            from_logits=from_logits,
-            activation=activation,
-            sparse=sparse,
-            class_axis=class_axis,
-            per_class=per_class,
-            per_image=per_image,
-            include_background=include_background,
-            squared=squared,
-            class_weights=class_weights,
-            ignore_class=ignore_class,
-        )
+        arguments = OverlapArguments.of(locals())
         smoothing = Smoothing.checked(smooth_numerator, smooth_denominator)
-        super().__init__(given, smoothing, name, reduction, dtype)
-        self.alpha = not_negative("alpha", alpha)
-        self.beta = not_negative("beta", beta)
-        self.gamma = not_negative("gamma", gamma)
+        super().__init__(arguments, smoothing, name, reduction, dtype)
+        self.alpha = in_range("focal_tversky", "alpha", alpha)
+        self.beta = in_range("focal_tversky", "beta", beta)
+        self.gamma = in_range("focal_tversky", "gamma", gamma)
 
-    def _term(self, y_pred: Tensor) -> tuple[Overlap, Tensor]:
-        parameters = (self.alpha, self.beta, self.gamma, *self._smooth.parameters)
-        return term("focal_tversky", parameters, y_pred, self._given)
+    def _own_parameters(self) -> tuple[float, ...]:
+        return (self.alpha, self.beta, self.gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
