@@ -314,9 +314,9 @@ def test_self_test_covers_every_kernel() -> None:
 def test_self_test_sees_a_wrong_kernel(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = reference.boxes
 
-    def spoiled(loss: str, *arguments: Any) -> tf.Tensor:
-        value = right(loss, *arguments)
-        y_pred = arguments[2]
+    def spoiled(loss: str, parameters: Any, inputs: Any, box_format: str) -> tf.Tensor:
+        value = right(loss, parameters, inputs, box_format)
+        y_pred = inputs.y_pred
         if loss != "box_iou" or y_pred.dtype == tf.float64:
             return value
         if wrong == "exception":

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fastloss import ops, registry
+from fastloss.calls import Inputs, Layout, OverlapOptions, Reduction
 from fastloss.ops.library import LoadError, why_not_on_gpu
 from fastloss.parameters import range_of
 from fastloss.registry import Kernel, Pattern
@@ -54,16 +55,16 @@ def _mean_loss(kernel: Kernel) -> Loss:
     public = registry.loss_of_kernel(kernel.name).name
     parameters = tuple(range_of(public, name).sample for name in kernel.parameters)
     op: Callable[..., tf.Tensor] = getattr(ops, kernel.pattern.value)
-    weights: tuple[Any, ...] = () if kernel.pattern is Pattern.BOXES else (None,)
-    options: tuple[Any, ...] = {
+    rest: tuple[Any, ...] = {
         Pattern.ELEMENTWISE: (),
-        Pattern.ROWWISE: (ops.Options(), 1),
-        Pattern.OVERLAP: (ops.OverlapOptions(activation="sigmoid"), (0,), 3),
+        Pattern.ROWWISE: (1,),
+        Pattern.OVERLAP: (OverlapOptions(activation="sigmoid"), Layout((0,), 3)),
         Pattern.BOXES: ("corners",),
     }[kernel.pattern]
 
     def loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return op(kernel.name, parameters, y_true, y_pred, None, *weights, *options, "mean", 1)
+        inputs = Inputs(y_true, y_pred, reduction=Reduction("mean"))
+        return op(kernel.name, parameters, inputs, *rest)
 
     return loss
 
