@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import fastloss as fl
 from fastloss.tools import cli
 
 pytest.importorskip("typer")
@@ -20,7 +21,6 @@ pytest.importorskip("matplotlib")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-ROOT = Path(__file__).resolve().parents[2]
 # The installed command, or what it runs where the package is imported from the source tree.
 INSTALLED = Path(sys.executable).with_name("fastloss")
 COMMAND = (str(INSTALLED),) if INSTALLED.exists() else ("-m", "fastloss")
@@ -33,7 +33,7 @@ def start(*arguments: str, folder: Path, code: str | None = None) -> subprocess.
     environment = {
         name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"
     }
-    path = {} if INSTALLED.exists() else {"PYTHONPATH": str(ROOT)}
+    path = {} if INSTALLED.exists() else {"PYTHONPATH": str(Path(fl.__file__).parents[1])}
     return subprocess.run(
         [sys.executable, *(COMMAND if code is None else ("-c", code)), *arguments],
         cwd=folder,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import fastloss as fl
 from fastloss.tools.bench.cases import LOSSES, Case, LossSpec
 from fastloss.tools.bench.contenders import CONTENDERS, make_tensors
 
@@ -58,7 +59,7 @@ def test_the_record_is_written(tmp_path: Path) -> None:
             *("--loss", "cosine_similarity", "--loss", "wing", "--output", "record"),
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        env={**os.environ, "PYTHONPATH": str(Path(fl.__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=300,
