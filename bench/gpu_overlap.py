@@ -1,4 +1,4 @@
-"""The overlap losses of `bench/gpu.py`: Dice, alone and with cross-entropy in the same walks."""
+"""The overlap losses of `bench/gpu.py`: Dice, alone and with cross-entropy in the same passes."""
 
 from __future__ import annotations
 

@@ -154,10 +154,10 @@ def main(
 ) -> None:
     """Measure the linear cross-entropy against a matrix product and Keras's loss."""
     from fastloss.tools.bench.environment import describe
-    from fastloss.tools.bench.report import COLUMNS
-    from fastloss.tools.bench.roof import default_threads
+    from fastloss.tools.bench.record import COLUMNS
+    from fastloss.tools.machine import available_cpus
 
-    where = asdict(describe(default_threads()))
+    where = asdict(describe(available_cpus()))
     table = Table("tokens", "contender", "value", "ms", "extra memory, MB")
     with output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*COLUMNS, "value", "error"], lineterminator="\n")

@@ -211,16 +211,16 @@ def main(
     with TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
         splits = load_slices(Settings(epochs, batch_size, samples, seed))
-        kept, held_out = (
+        written, held_out = (
             write_files(root / name, split.images, split.labels)
             for name, split in zip(("training", "validation"), splits, strict=True)
         )
         console.print(
-            f"Wrote {len(kept.slices)} + {len(held_out.slices)} DICOM slices and 2 HDF5 volumes."
+            f"Wrote {len(written.slices)} + {len(held_out.slices)} DICOM slices and 2 HDF5 volumes."
         )
-        reader = chosen(reader, kept, console)
+        reader = chosen(reader, written, console)
         keras.utils.set_random_seed(seed)
-        training = dataset_of(kept, reader).shuffle(samples, seed).batch(batch_size).prefetch(2)
+        training = dataset_of(written, reader).shuffle(samples, seed).batch(batch_size).prefetch(2)
         validation = dataset_of(held_out, reader).batch(batch_size).cache()
         loss = fl.Dice(sparse=True, from_logits=True) + fl.SparseCategoricalCrossentropy(
             from_logits=True

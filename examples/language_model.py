@@ -64,8 +64,8 @@ def read_text() -> str:
     # Packages that were installed, tables, tests that some lack, what differs by machine.
     without = re.compile(r"((site|dist)-packages|encodings|(.*/)?tests?)/|config-|_sysconfigdata")
     names = (path.relative_to(root).as_posix() for path in root.rglob("*.py"))
-    kept = sorted(name for name in names if not without.match(name))
-    return "\n".join((root / name).read_text("utf-8", "replace") for name in kept)
+    chosen = sorted(name for name in names if not without.match(name))
+    return "\n".join((root / name).read_text("utf-8", "replace") for name in chosen)
 
 
 def encode(text: str, size: int) -> tuple[list[bytes], np.ndarray]:
@@ -88,14 +88,14 @@ def encode(text: str, size: int) -> tuple[list[bytes], np.ndarray]:
         chosen += most_frequent(pairs, set(chosen))
     if len(chosen) != size - 256:
         raise ValueError(f"{size} is more than the {len(chosen) + 256} pieces of the text")
-    index = {word: place for place, word in enumerate(chosen, start=256)}
+    index = {word: position for position, word in enumerate(chosen, start=256)}
     tokens: list[int] = []
-    place = 0
-    while place < len(words):
-        pair = index.get("".join(words[place : place + 2])) if few else None
-        found = pair or index.get(words[place])
-        tokens.extend(words[place].encode() if found is None else (found,))
-        place += 2 if pair else 1
+    position = 0
+    while position < len(words):
+        pair = index.get("".join(words[position : position + 2])) if few else None
+        found = pair or index.get(words[position])
+        tokens.extend(words[position].encode() if found is None else (found,))
+        position += 2 if pair else 1
     return [*(bytes([value]) for value in range(256)), *map(str.encode, chosen)], np.array(tokens)
 
 
@@ -212,11 +212,11 @@ def make_table(settings: Settings, trainings: dict[str, Training]) -> Table:
         table.add_column(name, justify="right")
     found = [trainings[name] for name in CONTENDERS]
     tokens = settings.batch_size * settings.context
-    apart = [f"{differences(trainings, name).max():.1e}" for name in (LOSS, LAYER)]
+    largest = [f"{differences(trainings, name).max():.1e}" for name in (LOSS, LAYER)]
     speeds = [tokens / statistics.median(one.seconds) for one in found]
     peaks = [one.peak_bytes for one in found]
     table.add_row("loss after the last step", *(f"{one.losses[-1]:.5f}" for one in found))
-    table.add_row("curve differs from Keras's by at most", "", *apart)
+    table.add_row("curve differs from Keras's by at most", "", *largest)
     table.add_row("tokens per second", *(f"{speed:.0f}" for speed in speeds))
     megabytes = ["unknown here" if peak is None else f"{peak / 1e6:.0f} MB" for peak in peaks]
     table.add_row("peak memory of a step", *megabytes)
@@ -228,20 +228,20 @@ def write_picture(path: Path, trainings: dict[str, Training]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, 5.0), layout="constrained")
-    curves, apart = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
+    curves, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
     # A wide line below narrower ones: all stay visible where they coincide.
     styles = {KERAS: ("#bdbdbd", 6.0), LOSS: ("#d1495b", 3.0), LAYER: ("#2a6f97", 1.0)}
     for name, (colour, width) in styles.items():
         steps = np.arange(1, len(trainings[name].losses) + 1)
         curves.plot(steps, trainings[name].losses, color=colour, linewidth=width, label=name)
         if name != KERAS:
-            # Equal losses would have no place on this scale.
+            # Equal losses would have no position on this scale.
             values = np.maximum(differences(trainings, name), 1e-8)
-            apart.semilogy(steps, values, color=colour, linewidth=1, label=name)
+            below.semilogy(steps, values, color=colour, linewidth=1, label=name)
     curves.set_ylabel("loss of the step")
     curves.legend(frameon=False)
-    apart.set_ylabel("difference\nfrom Keras")
-    apart.set_xlabel("step")
+    below.set_ylabel("difference\nfrom Keras")
+    below.set_xlabel("step")
     title = f"A small GPT on Python's standard library; {trainings[KERAS].versions}"
     figure.suptitle(title, fontsize=9, color="#555555")
     path.parent.mkdir(parents=True, exist_ok=True)

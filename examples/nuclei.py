@@ -54,8 +54,8 @@ def cut(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for row in range(image.shape[0] // TILE)
         for column in range(image.shape[1] // TILE)
     }
-    kept = [tile for place, tile in tiles.items() if place not in VALIDATION]
-    return np.stack(kept), np.stack([tiles[place] for place in VALIDATION])
+    training = [tile for position, tile in tiles.items() if position not in VALIDATION]
+    return np.stack(training), np.stack([tiles[position] for position in VALIDATION])
 
 
 def turned(tiles: np.ndarray) -> np.ndarray:

@@ -6,16 +6,12 @@ goes away with its last reference. `axes.figure` shows it in a notebook and
 `axes.figure.savefig("a.png")` writes it; for a window, pass Axes that pyplot made.
 """
 
-from importlib.util import find_spec
+from fastloss.tools.install import require
 
-if find_spec("matplotlib") is None:
-    raise ImportError(
-        "fastloss.plot draws with matplotlib, which is not installed. "
-        "Install it with: pip install matplotlib"
-    )
+require("fastloss.plot", "matplotlib")
 
-from fastloss.tools.plot.classes import per_class
-from fastloss.tools.plot.curves import history
-from fastloss.tools.plot.profile import shape
+from fastloss.tools.plot.classes import per_class  # noqa: E402
+from fastloss.tools.plot.curves import history  # noqa: E402
+from fastloss.tools.plot.profile import shape  # noqa: E402
 
 __all__ = ["history", "per_class", "shape"]

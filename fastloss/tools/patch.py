@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import runpy
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from fastloss import losses
+from fastloss import losses, registry
 
 __all__ = ["Patch", "patch_keras", "run_script", "unpatch_keras"]
 
@@ -23,7 +22,7 @@ __all__ = ["Patch", "patch_keras", "run_script", "unpatch_keras"]
 class _Change(NamedTuple):
     """A name in a module or a table, what it stands for, and what it is to stand for."""
 
-    place: str
+    where: str
     table: MutableMapping[str, Any]
     name: str
     original: Any
@@ -49,7 +48,7 @@ class Patch:
         self._changes = changes
         self.places: dict[str, list[str]] = {}
         for change in changes:
-            self.places.setdefault(change.place, []).append(change.name)
+            self.places.setdefault(change.where, []).append(change.name)
 
     def __str__(self) -> str:
         replaced = {change.original.__name__ for change in self._changes if change.is_loss}
@@ -137,12 +136,12 @@ def _planned() -> Iterator[_Change]:
     tables.append(("saved models", exports))
     wrapper, find = core.LossFunctionWrapper, core.deserialize
     replacements = {**_replacements(), wrapper: _wrapper(wrapper), find: _deserializer(find)}
-    for place, table in tables:
+    for where, table in tables:
         for name, thing in table.items():
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 ours = replacements.get(thing)
                 if ours is not None:
-                    yield _Change(place, table, name, thing, ours)
+                    yield _Change(where, table, name, thing, ours)
 
 
 def _public_modules() -> list[ModuleType]:
@@ -165,8 +164,8 @@ def _replacements() -> dict[Any, Any]:
 
 
 def _wrapper(original: type[Any]) -> type[Any]:
-    """What `compile` puts around a function: for one of ours, the class, which walks once."""
-    classes = {function: cls for cls in _classes() if (function := _function_of(cls))}
+    """What `compile` puts around a function: for one of ours, the class: one pass."""
+    classes = _classes_by_function()
 
     class LossFunctionWrapper(original):  # type: ignore[misc]
         def __new__(cls, fn: Any, *arguments: Any, **options: Any) -> Any:
@@ -194,18 +193,14 @@ def _deserializer(original: Any) -> Any:
     return deserialize
 
 
-def _classes() -> list[type[Any]]:
-    return [x for name in losses.__all__ if inspect.isclass(x := getattr(losses, name))]
+def _classes_by_function() -> dict[Any, type[Any]]:
+    """Our classes by the functions that have the same defaults."""
+    pairs = ((getattr(losses, x.name), getattr(losses, x.class_name)) for x in registry.LOSSES)
+    return {function: cls for function, cls in pairs if _have_same_defaults(function, cls)}
 
 
-def _function_of(cls: type[Any]) -> Any:
-    """The function of the same name, if it has the same defaults."""
-    name = re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
-    if name not in losses.__all__:
-        return None
-    function = getattr(losses, name)
+def _have_same_defaults(function: Any, cls: type[Any]) -> bool:
     options = inspect.signature(cls).parameters
     own = list(inspect.signature(function).parameters.values())[2:]
     shared = [x for x in own if x.name != "return_metrics"]
-    same = all(x.name in options and options[x.name].default == x.default for x in shared)
-    return function if same else None
+    return all(x.name in options and options[x.name].default == x.default for x in shared)

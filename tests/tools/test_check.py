@@ -15,7 +15,7 @@ import tensorflow as tf
 import fastloss as fl
 from fastloss.tools.diagnose import Report, Severity
 
-ROOT = Path(fl.__file__).parent
+ROOT = Path(fl.__file__).parent / "tools"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "monitoring.md"
 
 N = 32
@@ -110,6 +110,8 @@ CASES: dict[str, Case] = {
     "float16": Case(fl.MeanSquaredError, BITS, P.astype(np.float16), []),
     "hinge": Case(fl.Hinge, 2 * BITS - 1, LOGITS[:, :1], []),
     "function in float32": Case(lambda: single_precision, BITS, P, []),
+    "generalized": Case(fl.CategoricalGeneralizedCrossEntropy, CLASSES, SOFTMAX, []),
+    "divergence of logits": Case(lambda: fl.KLDivergence(from_logits=True), LOGITS, 2 * LOGITS, []),
     # Logits and probabilities.
     "sigmoid as logits": Case(lambda: bce(from_logits=True), BITS, P, ["probabilities_as_logits"]),
     "softmax as logits": Case(
@@ -142,6 +144,20 @@ CASES: dict[str, Case] = {
         LOGITS,
         ["labels_out_of_range"],
         "ignore_class=-100",
+    ),
+    "generalized from one": Case(
+        fl.CategoricalGeneralizedCrossEntropy,
+        CLASSES + 1,
+        SOFTMAX,
+        ["labels_out_of_range"],
+        "numbered from 1 to 5",
+    ),
+    "void for Keras's generalized": Case(
+        keras.losses.CategoricalGeneralizedCrossEntropy,
+        having(CLASSES, -1, 3),
+        SOFTMAX,
+        ["labels_out_of_range"],
+        "Leave these labels out",
     ),
     "fractions": Case(
         lambda: sparse(from_logits=True), CLASSES + 0.5, LOGITS, ["fractional_classes"]
@@ -246,10 +262,24 @@ CASES: dict[str, Case] = {
         CLASSES,
         LOGITS,
         ["class_numbers_for_rows"],
-        "Sparse",
+        "Use SparseCategoricalCrossentropy",
     ),
     "rows for numbers": Case(
-        lambda: keras_sparse(True), ROWS, LOGITS, ["rows_for_class_numbers"], "without Sparse"
+        lambda: keras_sparse(True),
+        ROWS,
+        LOGITS,
+        ["rows_for_class_numbers"],
+        "Use CategoricalCrossentropy",
+    ),
+    "rows for generalized": Case(
+        fl.CategoricalGeneralizedCrossEntropy,
+        ROWS,
+        SOFTMAX,
+        ["rows_for_class_numbers"],
+        "Use np.argmax",
+    ),
+    "numbers for a divergence": Case(
+        fl.KLDivergence, CLASSES, SOFTMAX, ["class_numbers_for_rows"], "Use keras.ops.one_hot"
     ),
     "no shape": Case("mse".lower, BITS[:7], P, ["loss_fails"], "(7, 1)"),
     # Gradients.
@@ -341,7 +371,7 @@ def test_losses_with_arguments_of_their_own_are_compared_in_float64() -> None:
 
 
 def test_the_documentation_names_all_findings() -> None:
-    sources = [*ROOT.glob("diagnosis/*.py"), ROOT / "callbacks" / "report.py"]
+    sources = [*ROOT.glob("diagnose/*.py"), ROOT / "monitor" / "report.py"]
     name = r'"([a-z_]+)",\n +(?:Severity|"A )'
     in_code = {x for path in sources for x in re.findall(name, path.read_text())}
     table = DOCS.read_text().partition("## What they find")[2]

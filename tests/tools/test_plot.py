@@ -562,7 +562,7 @@ def test_without_matplotlib_the_cure_is_named() -> None:
         "except ImportError as error:\n"
         "    print(error)\n"
     )
-    assert "pip install 'fastloss[plot]'" in printed
+    assert "pip install matplotlib" in printed
 
 
 def test_the_blocks_of_the_documentation_draw_its_pictures(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
-from fastloss.tools.bench.inputs import DOMAINS
+from fastloss import registry
+from fastloss.registry import Pattern
+from fastloss.tools.bench import keras_baselines, sums
+from fastloss.tools.inputs import DOMAINS, domain_of
 
 ITEM_SIZE: Mapping[str, int] = MappingProxyType(
     {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 )
-
-# Below this, the time of a call is its overhead and a bandwidth would only mislead.
-BANDWIDTH_BOUND_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Case:
     """Shape and dtype of the predictions; what the labels are, the loss says."""
 
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str = "float32"
 
     @property
     def elements(self) -> int:
@@ -35,98 +37,90 @@ class Case:
         return "x".join(str(extent) for extent in self.shape)
 
 
-DEFAULT_CASES: tuple[Case, ...] = (
-    Case((16384, 1024), "float32"),
-    Case((16384, 1024), "bfloat16"),
-    Case((32, 10), "float32"),
-)
-# Large enough to leave every common cache, small enough for a whole family in half a minute.
-QUICK_CASES: tuple[Case, ...] = (
-    Case((4096, 1024), "float32"),
-    Case((32, 10), "float32"),
-)
+@dataclass(frozen=True)
+class Cases:
+    """What a loss is measured on unless the user chooses, and in a quick run."""
 
+    full: tuple[Case, ...]
+    quick: tuple[Case, ...]
+
+
+_SMALL = Case((32, 10))
+# The quick cases are large enough to leave every common cache, and small enough for a whole family
+# in half a minute.
+ELEMENTWISE = Cases(
+    (Case((16384, 1024)), Case((16384, 1024), "bfloat16"), _SMALL), (Case((4096, 1024)), _SMALL)
+)
+ROWWISE = Cases((Case((65536, 256)), _SMALL), (Case((1024, 4096)), _SMALL))
 # Vocabularies, a row longer than a cache, a row in a few registers, ImageNet, a small classifier.
-CROSSENTROPY_CASES: tuple[Case, ...] = (
-    Case((2048, 32000), "float32"),
-    Case((64, 262144), "float32"),
-    Case((65536, 256), "float32"),
-    Case((262144, 16), "float32"),
-    Case((14000, 1000), "float32"),
-    Case((2048, 32000), "bfloat16"),
-    Case((32, 10), "float32"),
+CROSSENTROPY = Cases(
+    (
+        Case((2048, 32000)),
+        Case((64, 262144)),
+        Case((65536, 256)),
+        Case((262144, 16)),
+        Case((14000, 1000)),
+        Case((2048, 32000), "bfloat16"),
+        _SMALL,
+    ),
+    ROWWISE.quick,
 )
-ROWWISE_CASES: tuple[Case, ...] = (
-    Case((65536, 256), "float32"),
-    Case((32, 10), "float32"),
+_SMALL_IMAGE = Case((1, 32, 32, 3))
+# Probabilities of a batch of images.
+OVERLAP = Cases(
+    (Case((6, 512, 512, 8)), Case((6, 512, 512, 8), "bfloat16"), _SMALL_IMAGE),
+    (Case((4, 256, 256, 8)), _SMALL_IMAGE),
 )
-QUICK_ROWWISE_CASES: tuple[Case, ...] = (
-    Case((1024, 4096), "float32"),
-    Case((32, 10), "float32"),
-)
-# Probabilities of a batch of images; logits of a street scene and of a volume; one small image.
-OVERLAP_CASES: tuple[Case, ...] = (
-    Case((6, 512, 512, 8), "float32"),
-    Case((6, 512, 512, 8), "bfloat16"),
-    Case((1, 32, 32, 3), "float32"),
-)
-SEGMENTATION_CASES: tuple[Case, ...] = (
-    Case((4, 512, 512, 19), "float32"),
-    Case((1, 96, 96, 96, 14), "float32"),
-    Case((1, 32, 32, 3), "float32"),
+# Logits of a street scene and of a volume.
+SEGMENTATION = Cases(
+    (Case((4, 512, 512, 19)), Case((1, 96, 96, 96, 14)), _SMALL_IMAGE), OVERLAP.quick
 )
 # A number beside a few labels, and beside those of a detector.
-TASK_CASES: tuple[Case, ...] = (
-    Case((2097152, 5), "float32"),
-    Case((200000, 85), "float32"),
-    Case((32, 5), "float32"),
+TASKS = Cases(
+    (Case((2097152, 5)), Case((200000, 85)), Case((32, 5))), (Case((524288, 5)), Case((32, 5)))
 )
-QUICK_TASK_CASES: tuple[Case, ...] = (
-    Case((524288, 5), "float32"),
-    Case((32, 5), "float32"),
+BOXES = Cases(
+    (Case((2097152, 4)), Case((2097152, 4), "bfloat16"), Case((32, 4))),
+    (Case((524288, 4)), Case((32, 4))),
 )
-CUSTOM_CASES: tuple[Case, ...] = (
-    Case((16384, 1024), "float32"),
-    Case((32, 10), "float32"),
-)
-QUICK_OVERLAP_CASES: tuple[Case, ...] = (
-    Case((4, 256, 256, 8), "float32"),
-    Case((1, 32, 32, 3), "float32"),
-)
-# The boxes of many images, and a handful.
-BOX_CASES: tuple[Case, ...] = (
-    Case((2097152, 4), "float32"),
-    Case((2097152, 4), "bfloat16"),
-    Case((32, 4), "float32"),
-)
-QUICK_BOX_CASES: tuple[Case, ...] = (
-    Case((524288, 4), "float32"),
-    Case((32, 4), "float32"),
-)
+_CASES = {
+    Pattern.ELEMENTWISE: ELEMENTWISE,
+    Pattern.ROWWISE: ROWWISE,
+    Pattern.OVERLAP: OVERLAP,
+    Pattern.BOXES: BOXES,
+}
 
 
 @dataclass(frozen=True)
 class LossSpec:
-    """One loss of the family, with the arguments it is measured with.
+    """A loss, with the arguments it is measured with.
 
     Attributes:
-        name: The name used at every level of the library, `mean_squared_error`.
-        class_name: The Keras class, `MeanSquaredError`; empty for a loss that is composed.
-        family: `regression`, `classification`, `rowwise`, `overlap`, `sums`, `boxes` or
-            `custom`.
-        domain: Which kind of inputs the loss takes, a key of `DOMAINS`.
+        name: Its name in the registry, or that of a composed loss.
+        family: What it is selected by: `regression`, `classification` or `distribution`, of losses
+            of single values; else `rowwise`, `overlap`, `boxes` or `sums`.
+        domain: Which kind of inputs it takes, a key of `DOMAINS`.
+        cases: What it is measured on.
         arguments: Keyword arguments of the class, as pairs.
-        cases: What it is measured on, unless the user chooses.
-        quick_cases: The same for a quick run.
+        ours: Makes the loss of fastloss, where it is composed; else its class does.
+        baseline: The loss of a batch in the ops of Keras or TensorFlow, where Keras has no class.
     """
 
     name: str
-    class_name: str
     family: str
     domain: str
+    cases: Cases
     arguments: tuple[tuple[str, object], ...] = ()
-    cases: tuple[Case, ...] = DEFAULT_CASES
-    quick_cases: tuple[Case, ...] = QUICK_CASES
+    ours: Callable[[], Any] | None = None
+    baseline: Callable[[Any, Any], Any] | None = None
+
+    @property
+    def class_name(self) -> str:
+        """The class in Keras and in fastloss."""
+        loss = registry.find(self.name)
+        if loss is None:
+            raise ValueError(f"{self.name} is composed; expected a loss with a class.")
+        return loss.class_name
 
     @property
     def argument_text(self) -> str:
@@ -150,120 +144,77 @@ class LossSpec:
         return labels + (1 if forward_only else 2) * case.elements * item_size
 
 
-def _rowwise(
+def _spec(
     name: str,
-    class_name: str,
-    domain: str,
-    *arguments: tuple[str, object],
-    cases: tuple[Case, ...] = ROWWISE_CASES,
+    cases: Cases | None = None,
+    domain: str | None = None,
+    baseline: Callable[..., Any] | None = None,
+    **arguments: object,
 ) -> LossSpec:
-    return LossSpec(name, class_name, "rowwise", domain, arguments, cases, QUICK_ROWWISE_CASES)
+    """A loss of the registry."""
+    loss = registry.find(name)
+    assert loss is not None
+    from_logits = bool(arguments.get("from_logits", False))
+    kernels = [kernel for kernel in loss.kernels if kernel.from_logits == from_logits]
+    pattern = (kernels or loss.kernels)[0].pattern
+    return LossSpec(
+        name,
+        loss.family if pattern is Pattern.ELEMENTWISE else pattern.value,
+        domain or domain_of(loss, from_logits),
+        cases or _CASES[pattern],
+        tuple(arguments.items()),
+        baseline=None if baseline is None else partial(baseline, **arguments),
+    )
 
 
-def _overlap(name: str, class_name: str) -> LossSpec:
-    domain = "probabilities"
-    return LossSpec(name, class_name, "overlap", domain, (), OVERLAP_CASES, QUICK_OVERLAP_CASES)
+def _sum(name: str, domain: str, cases: Cases, composed: sums.Composed) -> LossSpec:
+    return LossSpec(name, "sums", domain, cases, ours=composed.ours, baseline=composed.baseline)
 
-
-def _sum(
-    name: str, domain: str, cases: tuple[Case, ...], quick_cases: tuple[Case, ...]
-) -> LossSpec:
-    return LossSpec(name, "", "sums", domain, (), cases, quick_cases)
-
-
-def _custom(name: str, domain: str) -> LossSpec:
-    return LossSpec(name, "", "custom", domain, (), CUSTOM_CASES, QUICK_CASES)
-
-
-def _boxes(name: str, class_name: str) -> LossSpec:
-    return LossSpec(name, class_name, "boxes", "boxes", (), BOX_CASES, QUICK_BOX_CASES)
-
-
-_FROM_LOGITS = ("from_logits", True)
 
 LOSSES: tuple[LossSpec, ...] = (
-    LossSpec("mean_squared_error", "MeanSquaredError", "regression", "real"),
-    LossSpec("mean_absolute_error", "MeanAbsoluteError", "regression", "real"),
-    LossSpec(
-        "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "regression", "positive"
-    ),
-    LossSpec(
-        "mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", "regression", "positive"
-    ),
-    LossSpec("huber", "Huber", "regression", "real"),
-    LossSpec("log_cosh", "LogCosh", "regression", "real"),
-    LossSpec("poisson", "Poisson", "regression", "positive"),
-    LossSpec("pinball", "Pinball", "regression", "real", (("tau", 0.9),)),
-    LossSpec("hinge", "Hinge", "classification", "signs"),
-    LossSpec("squared_hinge", "SquaredHinge", "classification", "signs"),
-    LossSpec("kl_divergence", "KLDivergence", "classification", "distributions"),
-    LossSpec("binary_crossentropy", "BinaryCrossentropy", "classification", "probabilities"),
-    LossSpec(
-        "binary_crossentropy", "BinaryCrossentropy", "classification", "logits", (_FROM_LOGITS,)
-    ),
-    LossSpec(
-        "binary_focal_crossentropy", "BinaryFocalCrossentropy", "classification", "probabilities"
-    ),
-    LossSpec(
-        "binary_focal_crossentropy",
-        "BinaryFocalCrossentropy",
-        "classification",
-        "logits",
-        (_FROM_LOGITS,),
-    ),
-    _rowwise(
-        "sparse_categorical_crossentropy",
-        "SparseCategoricalCrossentropy",
-        "classes and logits",
-        _FROM_LOGITS,
-        cases=CROSSENTROPY_CASES,
-    ),
-    _rowwise(
+    _spec("mean_squared_error"),
+    _spec("mean_absolute_error"),
+    _spec("mean_absolute_percentage_error", domain="positive"),
+    _spec("mean_squared_logarithmic_error"),
+    _spec("huber"),
+    _spec("log_cosh"),
+    _spec("poisson"),
+    _spec("pinball", baseline=keras_baselines.pinball, tau=0.9),
+    _spec("hinge"),
+    _spec("squared_hinge"),
+    _spec("kl_divergence"),
+    _spec("binary_crossentropy"),
+    _spec("binary_crossentropy", from_logits=True),
+    _spec("binary_focal_crossentropy"),
+    _spec("binary_focal_crossentropy", from_logits=True),
+    _spec("sparse_categorical_crossentropy", CROSSENTROPY, from_logits=True),
+    _spec(
         "sparse_categorical_focal_crossentropy",
-        "SparseCategoricalFocalCrossentropy",
-        "classes and logits",
-        _FROM_LOGITS,
+        baseline=keras_baselines.sparse_categorical_focal_crossentropy,
+        from_logits=True,
     ),
-    _rowwise(
-        "categorical_generalized_cross_entropy",
-        "CategoricalGeneralizedCrossEntropy",
-        "classes and probabilities",
-    ),
-    _rowwise(
-        "categorical_crossentropy",
-        "CategoricalCrossentropy",
-        "one-hot and logits",
-        _FROM_LOGITS,
-        cases=CROSSENTROPY_CASES,
-    ),
-    _rowwise(
-        "categorical_focal_crossentropy",
-        "CategoricalFocalCrossentropy",
-        "one-hot and logits",
-        _FROM_LOGITS,
-    ),
-    _rowwise("categorical_hinge", "CategoricalHinge", "one-hot and logits"),
-    _rowwise("cosine_similarity", "CosineSimilarity", "real"),
-    _rowwise("kl_divergence", "KLDivergence", "logits twice", _FROM_LOGITS),
-    _rowwise("jensen_shannon_divergence", "JensenShannonDivergence", "logits twice"),
-    _overlap("dice", "Dice"),
-    _overlap("tversky", "Tversky"),
-    _sum("mean_squared_error+mean_absolute_error+huber", "real", DEFAULT_CASES, QUICK_CASES),
-    _sum("multi_task(huber,binary_crossentropy)", "logits", TASK_CASES, QUICK_TASK_CASES),
-    _sum("dice+binary_crossentropy", "logits", SEGMENTATION_CASES, QUICK_OVERLAP_CASES),
+    _spec("categorical_generalized_cross_entropy"),
+    _spec("categorical_crossentropy", CROSSENTROPY, from_logits=True),
+    _spec("categorical_focal_crossentropy", from_logits=True),
+    _spec("categorical_hinge", domain="one-hot and logits"),
+    _spec("cosine_similarity"),
+    _spec("kl_divergence", baseline=keras_baselines.kl_divergence_from_logits, from_logits=True),
+    _spec("jensen_shannon_divergence", baseline=keras_baselines.jensen_shannon_divergence),
+    _spec("dice"),
+    _spec("tversky"),
+    _sum("mean_squared_error+mean_absolute_error+huber", "real", ELEMENTWISE, sums.THREE_ERRORS),
+    _sum("multi_task(huber,binary_crossentropy)", "logits", TASKS, sums.TWO_TASKS),
+    _sum("dice+binary_crossentropy", "logits", SEGMENTATION, sums.DICE_AND_BINARY_CROSSENTROPY),
     _sum(
         "dice+sparse_categorical_crossentropy",
         "classes and logits",
-        SEGMENTATION_CASES,
-        QUICK_OVERLAP_CASES,
+        SEGMENTATION,
+        sums.DICE_AND_CROSSENTROPY,
     ),
-    _boxes("box_iou", "BoxIoU"),
-    _boxes("generalized_box_iou", "GeneralizedBoxIoU"),
-    _boxes("distance_box_iou", "DistanceBoxIoU"),
-    _boxes("complete_box_iou", "CompleteBoxIoU"),
-    *(_custom(name, "real") for name in ("charbonnier", "wing", "general_robust")),
-    _custom("quantile_huber", "real"),
-    *(_custom(name, "logits") for name in ("asymmetric", "focal_dice")),
+    *(
+        _spec(kernel.name, baseline=partial(keras_baselines.box_loss, kernel.name))
+        for kernel in registry.kernels(Pattern.BOXES)
+    ),
 )
 
 _QUICK_LABELS = (
@@ -275,8 +226,7 @@ _QUICK_LABELS = (
     "dice",
     "dice+sparse_categorical_crossentropy",
     "generalized_box_iou",
-    "charbonnier",
 )
-# One of each kind of arithmetic: none, a branch, a logarithm, the classifiers and the detector that
-# most train with, and a function of a user.
+# One of each kind of arithmetic: none, a branch, a logarithm, and what most classifiers,
+# segmentations and detectors train with.
 QUICK_LOSSES: tuple[LossSpec, ...] = tuple(loss for loss in LOSSES if loss.label in _QUICK_LABELS)

@@ -6,16 +6,20 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fastloss.tools.bench.cases import BANDWIDTH_BOUND_BYTES, Case, LossSpec
-from fastloss.tools.bench.contenders import contenders_of, make_call, make_tensors
+from fastloss.tools.bench.cases import Case, LossSpec
+from fastloss.tools.bench.contenders import CONTENDERS, Contender, make_tensors
 from fastloss.tools.bench.memory import peak_extra_bytes, trim
-from fastloss.tools.bench.roof import Roof, default_threads, make_roof
+from fastloss.tools.bench.roof import Roof, make_roof
 from fastloss.tools.bench.selection import Pair
 from fastloss.tools.bench.timing import Timing, interleave
+from fastloss.tools.machine import available_cpus
 
-ROOF = "roof"
+ROOF = Contender("roof", "roof", "roof", "copy")
+
+# Below this, the time of a call is its overhead and a bandwidth would only mislead.
+BANDWIDTH_BOUND_BYTES = 1 << 20
 
 # A call that takes as long has a peak far above the noise of one measurement.
 _MEMORY_SECONDS = 1.0
@@ -29,7 +33,7 @@ class Measurement:
         spec: The loss.
         case: Shape and dtype.
         forward_only: Whether the gradient was left out.
-        contender: Name of the contender, or `roof`.
+        contender: Who, or `ROOF`.
         timing: Seconds per call.
         bytes_moved: By the formula of `LossSpec.bytes_moved`, the same for every contender.
         roof_seconds: Median of the roof, measured in the same rounds.
@@ -40,7 +44,7 @@ class Measurement:
     spec: LossSpec
     case: Case
     forward_only: bool
-    contender: str
+    contender: Contender
     timing: Timing
     bytes_moved: int
     roof_seconds: float
@@ -75,6 +79,7 @@ class Plan:
         deadline_seconds: No further loss and case is begun after this time.
         memory_repeats: How often memory is measured; 0 leaves it out.
         threads: Threads of the roof; TensorFlow's are set by the caller, before it starts.
+        contenders_of: Who can run a loss, in the order of reports.
     """
 
     pairs: Sequence[Pair]
@@ -83,7 +88,12 @@ class Plan:
     budget_seconds: float = 8.0
     deadline_seconds: float = math.inf
     memory_repeats: int = 3
-    threads: int = field(default_factory=default_threads)
+    threads: int = field(default_factory=available_cpus)
+    contenders_of: Callable[[LossSpec], Sequence[Contender]] = lambda spec: CONTENDERS
+
+    def quick(self) -> Plan:
+        """The same in under a minute."""
+        return replace(self, rounds=5, budget_seconds=1.0, deadline_seconds=35.0, memory_repeats=1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ class Failure:
 
     spec: LossSpec
     case: Case
-    contender: str
+    contender: Contender
     reason: str
 
 
@@ -106,16 +116,8 @@ class Result:
 
 
 def run(plan: Plan, on_pair: Callable[[LossSpec, Case], None] | None = None) -> Result:
-    """Measures.
-
-    Args:
-        plan: What to measure.
-        on_pair: Called before each loss and case.
-
-    Returns:
-        The measurements, in the order of the plan.
-    """
-    # With TensorFlow's many objects each of the frequent collections would walk them all.
+    """Measures."""
+    # With TensorFlow's many objects each of the frequent collections would visit them all.
     gc.freeze()
     try:
         return _run(plan, on_pair)
@@ -145,20 +147,20 @@ def _measure(
     plan: Plan, spec: LossSpec, case: Case, roof: Roof, bytes_moved: int, result: Result
 ) -> None:
     y_true, y_pred = make_tensors(spec, case)
-    calls: dict[str, Callable[[], object]] = {}
-    for contender in contenders_of(spec):
+    calls: dict[Contender, Callable[[], object]] = {}
+    for contender in plan.contenders_of(spec):
         try:
-            calls[contender.name] = make_call(
-                contender, spec, y_true, y_pred, forward_only=plan.forward_only
+            calls[contender] = contender.make_call(
+                spec, y_true, y_pred, forward_only=plan.forward_only
             )
         except Exception as error:  # One broken mode must not cost the whole table.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            result.failures.append(Failure(spec, case, contender.name, reason))
+            result.failures.append(Failure(spec, case, contender, reason))
     peaks = {
-        name: peak_extra_bytes(call, plan.memory_repeats, _MEMORY_SECONDS)
+        contender: peak_extra_bytes(call, plan.memory_repeats, _MEMORY_SECONDS)
         if plan.memory_repeats
         else None
-        for name, call in calls.items()
+        for contender, call in calls.items()
     }
     roof.move()
     timings = interleave(
@@ -169,22 +171,22 @@ def _measure(
             spec=spec,
             case=case,
             forward_only=plan.forward_only,
-            contender=name,
+            contender=contender,
             timing=timing,
             bytes_moved=bytes_moved,
             roof_seconds=timings[ROOF].median,
             roof_kind=roof.kind,
-            peak_extra_bytes=peaks.get(name),
+            peak_extra_bytes=peaks.get(contender),
         )
-        for name, timing in timings.items()
+        for contender, timing in timings.items()
     ]
 
 
 def by_pair(
     measurements: Iterable[Measurement],
 ) -> dict[Pair, dict[str, Measurement]]:
-    """Groups measurements by loss and case, then by contender."""
+    """Groups measurements by loss and case, then by the name of the contender."""
     grouped: dict[Pair, dict[str, Measurement]] = {}
     for found in measurements:
-        grouped.setdefault((found.spec, found.case), {})[found.contender] = found
+        grouped.setdefault((found.spec, found.case), {})[found.contender.name] = found
     return grouped

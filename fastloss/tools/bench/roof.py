@@ -10,7 +10,6 @@ cheaper than writing.
 from __future__ import annotations
 
 import ctypes
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -33,17 +32,6 @@ class Roof:
 
     kind: str
     move: Callable[[], object]
-
-
-def default_threads() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _warm(count: int) -> np.ndarray:
-    return np.ones(max(1, count), np.float32)
 
 
 def _memcpy(source: np.ndarray, target: np.ndarray, threads: int) -> Callable[[], object]:
@@ -69,14 +57,9 @@ def _median(move: Callable[[], object], rounds: int = 5) -> float:
 
 
 def make_roof(total_bytes: int, threads: int) -> Roof:
-    """Prepares the yardstick for a case.
+    """The faster of the library's copy, where it is there, and `memcpy`.
 
-    Args:
-        total_bytes: Bytes read plus bytes written.
-        threads: How many threads share the work.
-
-    Returns:
-        The faster of the library's copy, where it is there, and `memcpy`.
+    `total_bytes` counts what is read and what is written; `threads` share the work.
     """
     # Each byte is read and written: half of the traffic is the source.
     count = max(1, total_bytes // 2 // 4)

@@ -10,13 +10,7 @@ Pair = tuple[LossSpec, Case]
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Reads `16384x1024` (or `16384,1024`).
-
-    Args:
-        text: Extents separated by `x` or commas.
-
-    Returns:
-        The shape.
+    """Reads `16384x1024`, or `16384,1024`.
 
     Raises:
         ValueError: The text is not a shape of positive extents.
@@ -34,27 +28,24 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def select_losses(names: Iterable[str]) -> tuple[LossSpec, ...]:
-    """The losses of these names; all of them for no name.
+def select_losses(
+    names: Iterable[str], losses: Sequence[LossSpec] = LOSSES
+) -> tuple[LossSpec, ...]:
+    """The losses of these names, in their order; all of them for no name.
 
-    Args:
-        names: Names as in `LossSpec.name`; a name stands for all its variants. The name of a
-            family stands for its losses.
-
-    Returns:
-        The losses, in the order of `LOSSES`.
+    A name stands for all variants of a loss, the name of a family for its losses.
 
     Raises:
         ValueError: There is no loss or family of that name.
     """
     wanted = list(names)
-    families = dict.fromkeys(loss.family for loss in LOSSES)
-    known = [*families, *dict.fromkeys(loss.name for loss in LOSSES)]
+    families = dict.fromkeys(loss.family for loss in losses)
+    known = [*families, *dict.fromkeys(loss.name for loss in losses)]
     for name in wanted:
         if name not in known:
             raise ValueError(f"loss is {name!r}, but must be one of {', '.join(known)}.")
     return tuple(
-        loss for loss in LOSSES if not wanted or loss.name in wanted or loss.family in wanted
+        loss for loss in losses if not wanted or loss.name in wanted or loss.family in wanted
     )
 
 
@@ -65,7 +56,7 @@ def section(spec: LossSpec, case: Case) -> str:
     sums do that of several, so they are not averaged together.
     """
     heading = f"{case.shape_text} {case.dtype}"
-    single = ("regression", "classification")
+    single = ("regression", "classification", "distribution")
     return heading if spec.family in single else f"{heading}, {spec.family}"
 
 
@@ -76,17 +67,10 @@ def select_pairs(
     *,
     quick: bool = False,
 ) -> tuple[Pair, ...]:
-    """What to measure each loss on.
+    """The losses with the cases to measure them on, section by section.
 
-    Args:
-        losses: The losses.
-        shapes: Shapes as `parse_shape` reads them; none takes those of each loss.
-        dtypes: Names of float types; none takes float32, or the cases of each loss if `shapes` is
-            empty too.
-        quick: Whether the smaller cases of each loss are taken.
-
-    Returns:
-        Losses with their cases, section by section.
+    Without shapes and dtypes these are the cases of each loss, the smaller ones for `quick`. Shapes
+    alone are measured in float32, dtypes alone on the shapes of each loss.
 
     Raises:
         ValueError: A shape or a dtype is not valid.
@@ -98,7 +82,7 @@ def select_pairs(
             raise ValueError(f"dtype is {dtype!r}, but must be one of {', '.join(ITEM_SIZE)}.")
 
     def cases(loss: LossSpec) -> tuple[Case, ...]:
-        defaults = loss.quick_cases if quick else loss.cases
+        defaults = loss.cases.quick if quick else loss.cases.full
         if not wanted_shapes and not wanted_dtypes:
             return defaults
         chosen = wanted_shapes or list(dict.fromkeys(case.shape for case in defaults))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -12,16 +11,16 @@ from keras import ops
 import fastloss as fl
 
 
-class Written(NamedTuple):
+class Composed(NamedTuple):
     """A loss that is composed.
 
     Attributes:
-        fused: Makes the loss of fastloss.
-        written: The loss of a batch, in Keras's losses and ops, or those of TensorFlow.
+        ours: Makes the loss of fastloss.
+        baseline: The loss of a batch, in Keras's losses and ops, or those of TensorFlow.
     """
 
-    fused: Callable[[], Any]
-    written: Callable[[Any, Any], Any]
+    ours: Callable[[], Any]
+    baseline: Callable[[Any, Any], Any]
 
 
 def _dice(y_true: Any, p: Any, axis: tuple[int, ...] | None) -> Any:
@@ -56,28 +55,21 @@ def _two_tasks(y_true: Any, y_pred: Any) -> Any:
     return number + ops.mean(labels)
 
 
-SUMS: Mapping[str, Written] = MappingProxyType(
-    {
-        "mean_squared_error+mean_absolute_error+huber": Written(
-            lambda: 0.5 * fl.MeanSquaredError() + 0.3 * fl.MeanAbsoluteError() + 0.2 * fl.Huber(),
-            _three_errors,
-        ),
-        "multi_task(huber,binary_crossentropy)": Written(
-            lambda: fl.MultiTask(
-                {0: fl.Huber(), (1, None): fl.BinaryCrossentropy(from_logits=True)}
-            ),
-            _two_tasks,
-        ),
-        "dice+binary_crossentropy": Written(
-            lambda: fl.Dice(from_logits=True) + fl.BinaryCrossentropy(from_logits=True),
-            _dice_and_binary_crossentropy,
-        ),
-        "dice+sparse_categorical_crossentropy": Written(
-            lambda: (
-                fl.Dice(sparse=True, from_logits=True)
-                + fl.SparseCategoricalCrossentropy(from_logits=True)
-            ),
-            _dice_and_crossentropy,
-        ),
-    }
+THREE_ERRORS = Composed(
+    lambda: 0.5 * fl.MeanSquaredError() + 0.3 * fl.MeanAbsoluteError() + 0.2 * fl.Huber(),
+    _three_errors,
+)
+TWO_TASKS = Composed(
+    lambda: fl.MultiTask({0: fl.Huber(), (1, None): fl.BinaryCrossentropy(from_logits=True)}),
+    _two_tasks,
+)
+DICE_AND_BINARY_CROSSENTROPY = Composed(
+    lambda: fl.Dice(from_logits=True) + fl.BinaryCrossentropy(from_logits=True),
+    _dice_and_binary_crossentropy,
+)
+DICE_AND_CROSSENTROPY = Composed(
+    lambda: (
+        fl.Dice(sparse=True, from_logits=True) + fl.SparseCategoricalCrossentropy(from_logits=True)
+    ),
+    _dice_and_crossentropy,
 )

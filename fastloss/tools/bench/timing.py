@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+_Name = TypeVar("_Name", bound=Hashable)
 
 _LEAST_ROUNDS = 3
 
@@ -60,12 +59,12 @@ def _seconds(call: Callable[[], object], calls: int) -> float:
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], object]],
+    contenders: Mapping[_Name, Callable[[], object]],
     *,
     rounds: int,
     budget_seconds: float = math.inf,
     sample_seconds: float = 0.004,
-) -> dict[str, Timing]:
+) -> dict[_Name, Timing]:
     """Times contenders against each other.
 
     Whatever drifts during a run (clock speed, other processes, the state of the allocator) meets
@@ -91,7 +90,7 @@ def interleave(
             name: max(1, math.ceil(sample_seconds / max(_seconds(contenders[name], 1), 1e-7)))
             for name in names
         }
-        samples: dict[str, list[float]] = {name: [] for name in names}
+        samples: dict[_Name, list[float]] = {name: [] for name in names}
         start = time.perf_counter()
         for index in range(rounds):
             if index >= _LEAST_ROUNDS and time.perf_counter() - start > budget_seconds:

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 import fastloss as fl
 from fastloss.tools.bench import memory
-from fastloss.tools.bench.environment import cpu_model
 from fastloss.tools.demo.training import KERAS, OURS, Settings, Training, curve_difference
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from rich.console import Console
-    from rich.table import Table
+from fastloss.tools.machine import cpu_model
+from fastloss.tools.plot import canvas
 
 COLOURS = {KERAS: "#7a7a7a", OURS: "#d1495b"}
 
 
 @contextmanager
 def progress(console: Console, settings: Settings) -> Iterator[Callable[[], None]]:
-    """Shows a bar of the steps of both trainings.
-
-    Args:
-        console: Where to show it.
-        settings: How many steps there are.
-
-    Yields:
-        A function to call after each step.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
+    """Shows a bar of the steps of both trainings; gives a function to call after each."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,19 +70,7 @@ def make_table(
     trainings: dict[str, Training],
     scores: Sequence[tuple[str, str, str]] = (),
 ) -> Table:
-    """The demo's table.
-
-    Args:
-        settings: How it was trained.
-        trainings: Both trainings.
-        scores: Further rows: what it is, Keras's and ours.
-
-    Returns:
-        A table for rich.
-    """
-    from rich import box
-    from rich.table import Table
-
+    """The demo's table; `scores` are further rows: what it is, Keras's and ours."""
     theirs, ours = trainings[KERAS], trainings[OURS]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
@@ -133,14 +113,7 @@ def make_table(
 
 
 def share_sentence(trainings: dict[str, Training]) -> str:
-    """Says what the loss is of a step, and so the most that a faster one can bring.
-
-    Args:
-        trainings: Both trainings.
-
-    Returns:
-        Sentences for the reader.
-    """
+    """Says what the loss is of a step, and so the most that a faster one can bring."""
     share = trainings[KERAS].loss_share
     limit = 1 / max(1 - share, 1e-9)
     return (
@@ -157,14 +130,7 @@ def print_report(
     trainings: dict[str, Training],
     scores: Sequence[tuple[str, str, str]] = (),
 ) -> None:
-    """Prints the table and what to make of it.
-
-    Args:
-        console: Where to print.
-        settings: How it was trained.
-        trainings: Both trainings.
-        scores: Further rows of the table.
-    """
+    """Prints the table and what to make of it."""
     console.print()
     console.print(make_table(settings, trainings, scores), highlight=False)
     console.print()
@@ -176,14 +142,8 @@ def print_report(
         )
 
 
-def draw_curves(curves: Axes, apart: Axes, trainings: dict[str, Training]) -> None:
-    """Draws the loss curves and their difference.
-
-    Args:
-        curves: Where the curves go.
-        apart: Where the difference goes, below.
-        trainings: Both trainings.
-    """
+def draw_curves(curves: Axes, below: Axes, trainings: dict[str, Training]) -> None:
+    """Draws the loss curves, and their difference below."""
     steps = np.arange(1, len(trainings[KERAS].losses) + 1)
     # A wide line below a narrow one: both stay visible where they coincide.
     curves.plot(steps, trainings[KERAS].losses, color="#bdbdbd", linewidth=5, label=KERAS)
@@ -195,33 +155,29 @@ def draw_curves(curves: Axes, apart: Axes, trainings: dict[str, Training]) -> No
 
     theirs, ours = (np.asarray(trainings[name].losses) for name in (KERAS, OURS))
     difference = np.abs(ours - theirs) / np.abs(theirs)
-    apart.plot(steps, difference, color="#2a6f97", linewidth=1)
+    below.plot(steps, difference, color="#2a6f97", linewidth=1)
     if difference.any():
-        apart.set_yscale("log")
-    apart.set_ylabel("relative\ndifference")
-    apart.set_xlabel("step")
-    _open(curves, apart)
+        below.set_yscale("log")
+    below.set_ylabel("relative\ndifference")
+    below.set_xlabel("step")
+    for axes in (curves, below):
+        canvas.opened(axes)
 
 
 def draw_times(bars: Axes, trainings: dict[str, Training]) -> None:
-    """Draws the times of the loss and of a step.
-
-    Args:
-        bars: Where they go.
-        trainings: Both trainings.
-    """
+    """Draws the times of the loss and of a step."""
     rows = [
         ("loss alone,\nforward + backward", lambda found: found.loss_timing.median),
         ("whole step", lambda found: found.step_median),
     ]
     longest = max(value(found) for _, value in rows for found in trainings.values()) * 1e3
-    for place, (_, value) in enumerate(rows):
+    for y, (_, value) in enumerate(rows):
         for offset, name in ((-0.18, KERAS), (0.18, OURS)):
             length = value(trainings[name]) * 1e3
-            bars.barh(place + offset, length, height=0.32, color=COLOURS[name])
+            bars.barh(y + offset, length, height=0.32, color=COLOURS[name])
             bars.text(
                 length + 0.015 * longest,
-                place + offset,
+                y + offset,
                 f"{name} {_milliseconds(length / 1e3)}",
                 va="center",
                 fontsize=9,
@@ -232,25 +188,15 @@ def draw_times(bars: Axes, trainings: dict[str, Training]) -> None:
     bars.set_xlabel("milliseconds, medians")
     bars.set_title("Time of a step", loc="left", fontsize=11, fontweight="bold")
     bars.tick_params(axis="y", length=0)
-    _open(bars)
+    canvas.opened(bars)
 
 
-def caption(subject: str) -> str:
-    """What was trained, and on what.
-
-    Args:
-        subject: The model, its data and its loss.
-
-    Returns:
-        A line for the head of the picture.
-    """
-    return (
+def write_picture(figure: Figure, subject: str, path: Path) -> None:
+    """Writes a picture, with a line at its head."""
+    figure.suptitle(
         f"{subject}; {cpu_model()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
-        f"fastloss {fl.__version__}"
+        f"fastloss {fl.__version__}",
+        fontsize=9,
+        color="#555555",
     )
-
-
-def _open(*several: Axes) -> None:
-    for axes in several:
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+    canvas.write(figure, path)

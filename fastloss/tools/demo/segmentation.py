@@ -13,17 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from rich.console import Console
 
 import fastloss as fl
 from fastloss.tools.demo import report
 from fastloss.tools.demo.training import KERAS, OURS, Settings, Task, Training, train
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from fastloss.tools.install import require
 
 CLASSES = ("background", "grey matter", "white matter")
 
@@ -52,12 +53,12 @@ class Slices:
 
 def _read(tissue: str) -> np.ndarray:
     """A map of the template in slices of 2 mm pixels, from 0 to 1."""
+    require("The demo of segmentation", "nilearn", "nibabel")
     import nibabel
 
     # Importing nilearn takes longer than reading its files.
     package = find_spec("nilearn")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("nilearn is not installed; run pip install 'fastloss[demo]'")
+    assert package is not None and package.origin is not None
     name = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
     image: Any = nibabel.load(Path(package.origin).parent / "datasets" / "data" / name)
     volume = np.asarray(image.dataobj, np.float32)[_REGION] / np.float32(255)
@@ -67,20 +68,13 @@ def _read(tissue: str) -> np.ndarray:
 
 
 def load_slices(settings: Settings) -> tuple[Slices, Slices]:
-    """Reads the template of the nilearn package.
-
-    Args:
-        settings: How many slices to train on, and the seed of their choice.
-
-    Returns:
-        The slices to train on and those to validate on, from blocks of their own.
-    """
+    """The slices of nilearn's template to train on and, from other blocks, to validate on."""
     images = _read("t1")[..., np.newaxis]
     # A pixel is of the tissue that is more than half of it.
     labels = (_read("gm") > 0.5) + 2 * (_read("wm") > 0.5).astype(np.uint8)
-    block, place = np.divmod(np.arange(len(images)), _SLICES_PER_BLOCK)
+    block, index = np.divmod(np.arange(len(images)), _SLICES_PER_BLOCK)
     held_out = np.isin(block, _VALIDATION_BLOCKS)
-    inner = (place >= _GAP) & (place < _SLICES_PER_BLOCK - _GAP)
+    inner = (index >= _GAP) & (index < _SLICES_PER_BLOCK - _GAP)
     generator = np.random.default_rng(settings.seed)
     training = generator.permutation(np.flatnonzero(~held_out))[: settings.samples]
     validation = np.flatnonzero(held_out & inner)
@@ -139,41 +133,21 @@ def make_losses() -> dict[str, keras.losses.Loss]:
 
 
 def dice_scores(truth: np.ndarray, found: np.ndarray) -> list[float]:
-    """How well each tissue is found: twice the common pixels over the pixels of both.
-
-    Args:
-        truth: The class of each pixel.
-        found: The class that a model answers.
-
-    Returns:
-        The score of grey and of white matter, from 0 to 1.
-    """
+    """Of each tissue, twice the common pixels over the pixels of both: 1 is the best."""
     pairs = ((truth == tissue, found == tissue) for tissue in range(1, len(CLASSES)))
     return [float(2 * np.sum(a & b) / (np.sum(a) + np.sum(b))) for a, b in pairs]
 
 
-def write_picture(
-    path: Path, trainings: dict[str, Training], validation: Slices, found: dict[str, np.ndarray]
-) -> None:
-    """Draws curves and timings, and beside them slices with truth and answers.
-
-    Args:
-        path: The PNG file; it is replaced.
-        trainings: Both trainings.
-        validation: The slices to show some of.
-        found: The classes that each contender's model answers on them.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
-
-    path.parent.mkdir(parents=True, exist_ok=True)
+def draw(
+    trainings: dict[str, Training], validation: Slices, found: dict[str, np.ndarray]
+) -> Figure:
+    """The curves and timings, and beside them slices with truth and answers."""
     figure = Figure(figsize=(14.0, 7.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
-    curves, apart, bars = left.subplots(3, 1, height_ratios=(2.2, 1.0, 1.5))
-    apart.sharex(curves)
-    report.draw_curves(curves, apart, trainings)
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
+    left, right = halves
+    curves, below, bars = left.subplots(3, 1, height_ratios=(2.2, 1.0, 1.5))
+    below.sharex(curves)
+    report.draw_curves(curves, below, trainings)
     report.draw_times(bars, trainings)
 
     # Background, grey and white matter as they are called; what is wrong stands out.
@@ -197,22 +171,11 @@ def write_picture(
         axes.set_xticks([])
         axes.set_yticks([])
     right.supxlabel("slices that were not trained on; wrong pixels in red", fontsize=9)
-    subject = "U-Net on the ICBM 152 brain template, Dice + cross-entropy"
-    figure.suptitle(report.caption(subject), fontsize=9, color="#555555")
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def run(settings: Settings, console: Console, output: Path) -> dict[str, Training]:
-    """Runs the demo.
-
-    Args:
-        settings: How to train.
-        console: Where to print.
-        output: The picture to write.
-
-    Returns:
-        Both trainings.
-    """
+def run(settings: Settings, console: Console, output: Path) -> None:
+    """Runs the demo."""
     training, validation = load_slices(settings)
     console.print(
         f"A U-Net on {len(training.images)} axial slices of the ICBM 152 brain template, trained "
@@ -236,6 +199,6 @@ def run(settings: Settings, console: Console, output: Path) -> dict[str, Trainin
         for tissue, theirs, ours in zip(CLASSES[1:], scores[KERAS], scores[OURS], strict=True)
     ]
     report.print_report(console, settings, trainings, rows)
-    write_picture(output, trainings, validation, found)
+    subject = "U-Net on the ICBM 152 brain template, Dice + cross-entropy"
+    report.write_picture(draw(trainings, validation, found), subject, output)
     console.print(f"\nWrote {output}.", highlight=False, soft_wrap=True)
-    return trainings

@@ -169,17 +169,9 @@ def _measure_losses(
 
 
 def train(settings: Settings, task: Task, on_step: Callable[[], None]) -> dict[str, Training]:
-    """Trains both models and measures their losses.
+    """Trains both models, Keras's first, and measures their losses.
 
     The two take turns epoch by epoch, so that a change of clock speed or load meets both.
-
-    Args:
-        settings: How to train.
-        task: What to train.
-        on_step: Called after each step.
-
-    Returns:
-        The trainings, Keras's first.
     """
     losses = task.make_losses()
     trainings = {
@@ -211,16 +203,8 @@ def train(settings: Settings, task: Task, on_step: Callable[[], None]) -> dict[s
 def curve_difference(
     trainings: dict[str, Training], steps: int | None = None
 ) -> tuple[float, float]:
-    """How far the loss curves are apart.
-
-    Args:
-        trainings: Both trainings.
-        steps: Only so many steps from the first; None takes all.
-
-    Returns:
-        The largest absolute and the largest relative difference over these steps.
-    """
+    """The largest absolute and relative difference of the loss curves, or of their first steps."""
     theirs = np.asarray(trainings[KERAS].losses[:steps])
     ours = np.asarray(trainings[OURS].losses[:steps])
-    apart = np.abs(ours - theirs)
-    return float(np.max(apart)), float(np.max(apart / np.abs(theirs)))
+    difference = np.abs(ours - theirs)
+    return float(np.max(difference)), float(np.max(difference / np.abs(theirs)))

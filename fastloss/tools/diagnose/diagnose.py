@@ -19,7 +19,6 @@ from fastloss.tools.diagnose import (
 from fastloss.tools.diagnose.batch import Batch
 from fastloss.tools.diagnose.case import Case
 from fastloss.tools.diagnose.evaluation import evaluate
-from fastloss.tools.diagnose.expects import expected_of
 from fastloss.tools.diagnose.finding import Finding, Severity, merged
 from fastloss.tools.diagnose.parts import Part, parts_of, penalty_of
 
@@ -51,7 +50,7 @@ def diagnose(loss: keras.losses.Loss, batch: Batch) -> tuple[Finding, ...]:
 
 
 def _of_part(part: Part) -> Iterator[Finding]:
-    case = Case(part.loss, part.batch, expected_of(part.loss), evaluate(part.loss, part.batch))
+    case = Case(part.loss, part.batch, evaluate(part.loss, part.batch))
     findings = [found for rules in _RULES for found in rules.find(case)]
     is_explained = any(found.name in _EXPLAIN for found in findings)
     for found in findings:

@@ -113,12 +113,11 @@ def _nothing_counts(case: Case) -> Iterator[Finding]:
             "Every position is taken for padding: nothing can be learned from this batch.",
             "Look at what makes the mask, such as Embedding(mask_zero=True) on ids that are all 0.",
         )
-    ignored = case.expected.ignored
-    if ignored is not None and batch.true.size and np.all(batch.true == ignored):
+    if case.ignored is not None and batch.true.size and np.all(batch.true == case.ignored):
         yield Finding(
             "all_ignored",
             Severity.ERROR,
-            f"All {batch.true.size} labels are {ignored}, the class that is ignored.",
+            f"All {batch.true.size} labels are {case.ignored}, the class that is ignored.",
             "No label of this batch counts: nothing can be learned from it, and a mean over the "
             "labels that count is 0 / 0.",
             "Leave such batches out; or change ignore_class, if this one is a class.",

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastloss.registry import Labels
 from fastloss.tools.diagnose.batch import Array, counted, span, span_of
 from fastloss.tools.diagnose.case import Case
-from fastloss.tools.diagnose.expects import Labels
 from fastloss.tools.diagnose.finding import Finding, Severity
 
 _VOID = (-1, -100, 255)
@@ -18,7 +18,7 @@ _LARGE = 1e3
 def find(case: Case) -> Iterator[Finding]:
     """Labels out of range for the loss."""
     if case.known.size:
-        rule = _RULES.get(case.labels)
+        rule = None if case.labels is None else _RULES.get(case.labels)
         if rule is not None:
             yield from rule(case)
 
@@ -107,7 +107,8 @@ def _classes(case: Case) -> Iterator[Finding]:
     void = next((v for v in _VOID if values.size == 1 and values[0] == v), None)
     if void is not None:
         cause = f"{void} is a usual number for 'no class'."
-        cure = f"Give the loss ignore_class={void}."
+        takes_it = "ignore_class" in case.arguments
+        cure = f"Give the loss ignore_class={void}." if takes_it else "Leave these labels out."
     elif known.min() >= 1 and known.max() == classes:
         cause = f"The classes are numbered from 1 to {classes}."
         cure = "Subtract 1 from the labels."
@@ -133,19 +134,17 @@ def _one_hot(case: Case) -> Iterator[Finding]:
     true = case.batch.true
     if true.shape != case.batch.pred.shape or not true.ndim or not case.counting.all():
         return
-    values = true.astype(np.float64)
-    if (values < 0).any():
+    if (true < 0).any():
         yield Finding(
             "labels_out_of_range",
             Severity.ERROR,
-            f"{case.loss.name} expects {Labels.ONE_HOT.value}; "
+            f"{case.loss.name} expects one-hot rows, or rows of probabilities; "
             f"{counted(true < 0, 'values of y_true')}, are negative: they are {span(true)}.",
             "These are no probabilities: the loss has no lower bound, or is NaN.",
             "Make one-hot rows of class numbers (keras.ops.one_hot), or apply a softmax to scores.",
         )
         return
-    axis = -1 if case.expected.class_axis is None else case.expected.class_axis
-    sums = values.sum(axis=axis)
+    sums = case.sums_of_classes(true)
     off = np.abs(sums - 1) > 1e-2
     if off.any():
         yield Finding(
@@ -197,10 +196,11 @@ def _numbers(case: Case) -> Iterator[Finding]:
 
 
 _RULES = {
-    Labels.BITS: _bits,
-    Labels.SIGNS: _signs,
-    Labels.CLASSES: _classes,
+    Labels.PROBABILITY: _bits,
+    Labels.SIGN: _signs,
+    Labels.CLASS: _classes,
     Labels.ONE_HOT: _one_hot,
     Labels.NOT_NEGATIVE: _not_negative,
-    Labels.NUMBERS: _numbers,
+    Labels.NUMBER: _numbers,
+    Labels.LOGITS: _numbers,
 }

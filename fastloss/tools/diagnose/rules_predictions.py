@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastloss.registry import Labels
 from fastloss.tools.diagnose.batch import counted, span
 from fastloss.tools.diagnose.case import Case
-from fastloss.tools.diagnose.expects import Labels
 from fastloss.tools.diagnose.finding import Finding, Severity
 
 _ENOUGH = 8  # values in [0, 1] that are no logits by chance
@@ -20,11 +20,11 @@ def find(case: Case) -> Iterator[Finding]:
     if not case.scores.size:
         return
     yield from _one_class(case)
-    if case.expected.from_logits is True:
+    if case.from_logits is True:
         yield from _as_logits(case)
-    elif case.expected.from_logits is False:
+    elif case.from_logits is False:
         yield from _as_probabilities(case)
-    if case.labels is Labels.NUMBERS:
+    if case.labels in (Labels.NUMBER, Labels.LOGITS):
         yield from _far_off(case)
 
 
@@ -46,7 +46,7 @@ def _as_logits(case: Case) -> Iterator[Finding]:
     if scores.min() < 0 or scores.max() > 1:
         return
     of_classes = case.classes is not None and case.classes > 1
-    if of_classes and not np.allclose(case.class_sums(), 1, atol=2e-2):
+    if of_classes and not np.allclose(case.sums_of_classes(case.batch.pred), 1, atol=2e-2):
         return
     if not of_classes and scores.size < _ENOUGH:
         return
@@ -78,7 +78,7 @@ def _as_probabilities(case: Case) -> Iterator[Finding]:
         )
         return
     if case.classes is not None and case.classes > 1:
-        sums = case.class_sums()
+        sums = case.sums_of_classes(case.batch.pred)
         off = ~(np.abs(sums - 1) <= 2e-2)
         if off.any() and np.isfinite(sums).all():
             yield Finding(

@@ -6,18 +6,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastloss import registry
+from fastloss.registry import Labels
 from fastloss.tools.diagnose.batch import Batch
 from fastloss.tools.diagnose.case import Case
 from fastloss.tools.diagnose.evaluation import evaluate
-from fastloss.tools.diagnose.expects import Labels
 from fastloss.tools.diagnose.finding import Finding, Severity
+
+# Losses whose labels have the shape of the predictions.
+_ALIKE = (
+    Labels.NUMBER,
+    Labels.NOT_NEGATIVE,
+    Labels.LOGITS,
+    Labels.PROBABILITY,
+    Labels.SIGN,
+)
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Why the loss fails, and what it broadcasts."""
     if case.result.value is None:
         yield from _failure(case)
-    elif case.labels in (Labels.NUMBERS, Labels.BITS, Labels.SIGNS, Labels.UNKNOWN):
+    elif case.labels not in (Labels.CLASS, Labels.ONE_HOT):
         yield from _broadcast(case)
 
 
@@ -31,15 +41,15 @@ def _failure(case: Case) -> Iterator[Finding]:
             Severity.ERROR,
             seen,
             "The labels are class numbers, where the loss takes a row of all classes for each.",
-            "Use the loss whose name begins with Sparse, or keras.ops.one_hot(y_true, classes).",
+            f"Use {_or_counterpart(case)}keras.ops.one_hot(y_true, classes).",
         )
-    elif case.labels is Labels.CLASSES and true == pred and pred[-1:] != (1,):
+    elif case.labels is Labels.CLASS and true == pred and pred[-1:] != (1,):
         yield Finding(
             "rows_for_class_numbers",
             Severity.ERROR,
             seen,
             "The labels are rows of all classes, where the loss takes one class number.",
-            "Use the loss without Sparse in its name, or np.argmax(y_true, axis=-1).",
+            f"Use {_or_counterpart(case)}np.argmax(y_true, axis=-1).",
         )
     else:
         weight = case.batch.weight
@@ -51,6 +61,16 @@ def _failure(case: Case) -> Iterator[Finding]:
             "The loss does not take such data.",
             f"Compare y_true and y_pred{also} with what the loss expects, axis by axis.",
         )
+
+
+def _or_counterpart(case: Case) -> str:
+    """The loss of the same name that takes the other kind of labels, if there is one."""
+    if "sparse" in case.arguments:
+        return f"sparse={not case.arguments['sparse']}, or "
+    assert case.registered is not None
+    name = case.registered.class_name
+    other = name.removeprefix("Sparse") if name.startswith("Sparse") else f"Sparse{name}"
+    return "" if registry.find(other) is None else f"{other}, or "
 
 
 def _broadcast(case: Case) -> Iterator[Finding]:
@@ -72,7 +92,7 @@ def _broadcast(case: Case) -> Iterator[Finding]:
                 "labels.",
                 f"Reshape the labels: y_true.reshape({pred.shape}), or tf.reshape in the loss.",
             )
-    elif case.labels is not Labels.UNKNOWN:
+    elif case.labels in _ALIKE:
         few, many = ("y_true", "y_pred") if true.size < pred.size else ("y_pred", "y_true")
         yield Finding(
             "broadcast",

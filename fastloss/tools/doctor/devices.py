@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
-from .finding import ERROR, NOTE, OK, WARNING, Finding
-
-Facts: TypeAlias = dict[str, Any]
+from fastloss.tools import install
+from fastloss.tools.doctor.finding import ERROR, NOTE, OK, WARNING, Facts, Finding
 
 # The oldest Linux driver for a build of TensorFlow, by the first number of its CUDA version.
 _DRIVERS = {"11": (450, 80), "12": (525, 60), "13": (580, 65)}
@@ -30,7 +28,7 @@ def cuda(facts: Facts) -> Iterator[Finding]:
                 "CUDA",
                 NOTE,
                 f"this TensorFlow is built for CPUs, but there is {names}",
-                "to use it: pip uninstall tensorflow-cpu, then pip install 'fastloss[cuda]'",
+                f"to use it: pip uninstall tensorflow-cpu, then {install.TENSORFLOW_CUDA}",
             )
         else:
             yield Finding("CUDA", OK, "none: this TensorFlow is built for CPUs, and no GPU is seen")
@@ -58,7 +56,7 @@ def cuda(facts: Facts) -> Iterator[Finding]:
             + (f": CUDA_VISIBLE_DEVICES is {hidden!r}" if hidden is not None else ""),
             "unset CUDA_VISIBLE_DEVICES"
             if hidden is not None
-            else "install CUDA's libraries: pip install 'fastloss[cuda]'",
+            else f"install CUDA's libraries: {install.TENSORFLOW_CUDA}",
         )
     elif nvidia and "error" in nvidia:
         yield Finding("CUDA", WARNING, f"{text}: {nvidia['error']}", "install the driver anew")
@@ -80,8 +78,8 @@ def gpu_kernels(facts: Facts) -> Iterator[Finding]:
             "GPU kernels",
             NOTE,
             f"none: {reason}",
-            "install fastloss anew with nvcc 12.2 or later on PATH: pip install --force-reinstall "
-            "--no-deps --config-settings=cmake.define.FASTLOSS_CUDA=ON fastloss",
+            "build fastloss anew with nvcc 12.2 or later on PATH: pip install --force-reinstall "
+            "--no-deps --config-settings=cmake.define.FASTLOSS_CUDA=ON . in a checkout of fastloss",
         )
     else:
         yield Finding("GPU kernels", OK, f"none: {reason}; no GPU is in use")
@@ -120,7 +118,7 @@ def self_test(facts: Facts) -> Iterator[Finding]:
             "self-test",
             ERROR,
             f"it broke off: {found['error']} (at {found['at']})",
-            "install fastloss anew; if it stays, report it",
+            f"build fastloss anew: {install.REBUILD}; if it stays, report it",
         )
     for name, device in found.get("devices", {}).items():
         subject, code = f"self-test {name}", device["backend"]

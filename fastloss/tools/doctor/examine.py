@@ -15,9 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .finding import Report
-from .installation import TENSORFLOWS
-from .judge import judge
+from fastloss.tools.doctor.finding import Report
+from fastloss.tools.doctor.installation import TENSORFLOWS
+from fastloss.tools.doctor.judge import judge
+from fastloss.tools.machine import available_cpus
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PACKAGES = ("fastloss", "keras", "numpy", "tensorflow-io", "typer", "rich", "matplotlib")
@@ -47,20 +48,13 @@ def examine(timeout: float = 180.0) -> Report:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpus": _available_cpus(),
+        "cpus": available_cpus(),
         "packages": _packages(),
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "nvidia": _nvidia(),
     }
     facts.update(_probed(timeout))
     return Report(tuple(judge(facts)), facts)
-
-
-def _available_cpus() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def _packages() -> dict[str, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+Facts: TypeAlias = dict[str, Any]
+"""What was found out, by the stage that did; as JSON can hold it."""
 
 OK, NOTE, WARNING, ERROR = SEVERITIES = ("ok", "note", "warning", "error")
 
@@ -36,7 +39,7 @@ class Report:
     """
 
     findings: tuple[Finding, ...]
-    facts: dict[str, Any]
+    facts: Facts
 
     @property
     def exit_code(self) -> int:

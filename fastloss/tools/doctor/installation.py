@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
-from .finding import ERROR, OK, WARNING, Finding
-
-Facts: TypeAlias = dict[str, Any]
+from fastloss.tools import install
+from fastloss.tools.doctor.finding import ERROR, OK, WARNING, Facts, Finding
 
 OLDEST, NEWEST = (2, 16), (2, 21)
 TESTED = "2.16 to 2.21"
@@ -39,8 +37,8 @@ def tensorflow(facts: Facts) -> Iterator[Finding]:
             "TensorFlow packages",
             WARNING,
             f"{' and '.join(installed)} are installed, which overwrite each other's files",
-            f"pip uninstall {' '.join(installed)}, then install one: pip install 'fastloss[cpu]' "
-            "or pip install 'fastloss[cuda]'",
+            f"pip uninstall {' '.join(installed)}, then install one: {install.TENSORFLOW} or "
+            f"{install.TENSORFLOW_CUDA}",
         )
     if "version" in found:
         release = tuple(map(int, re.findall(r"\d+", found["version"])[:2]))
@@ -54,14 +52,14 @@ def tensorflow(facts: Facts) -> Iterator[Finding]:
                 f"{found['version']}; fastloss was tested with {TESTED}",
                 "look for a newer fastloss, or install a TensorFlow of that range"
                 if newer
-                else "upgrade it: pip install --upgrade 'fastloss[cpu]' or 'fastloss[cuda]'",
+                else f"upgrade it: {install.TENSORFLOW} or {install.TENSORFLOW_CUDA}",
             )
     elif found.get("missing") == "tensorflow":
         yield Finding(
             "TensorFlow",
             ERROR,
             "it is not installed",
-            "pip install 'fastloss[cpu]', or 'fastloss[cuda]' on a GPU machine",
+            f"{install.TENSORFLOW}, or on a GPU machine {install.TENSORFLOW_CUDA}",
         )
     elif "error" in found:
         yield Finding(
@@ -69,7 +67,7 @@ def tensorflow(facts: Facts) -> Iterator[Finding]:
             ERROR,
             f"it cannot be imported: {found['error']} (at {found['at']})",
             "install it anew: pip install --force-reinstall "
-            + (installed[0] if installed else "'fastloss[cpu]'"),
+            + (installed[0] if installed else "tensorflow-cpu"),
         )
 
 
@@ -126,6 +124,5 @@ def package(facts: Facts) -> Iterator[Finding]:
             "fastloss",
             ERROR,
             f"it cannot be imported: {found['error']} (at {found['at']})",
-            "cure what is named above first; else install it anew: "
-            "pip install --force-reinstall --no-deps fastloss",
+            f"cure what is named above first; else build it anew: {install.REBUILD}",
         )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
 
-from . import devices, installation, serving
-from .finding import Finding
-
-Facts: TypeAlias = dict[str, Any]
+from fastloss.tools.doctor import devices, installation, serving
+from fastloss.tools.doctor.finding import Facts, Finding
 
 # In the order in which the findings are to be read.
 _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (

@@ -6,7 +6,6 @@ FACTS is the file to write to, PATH the list of folders to import from. Every st
 begins, so that whoever started the program knows where it ended.
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -16,31 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PACKAGE = Path(__file__).resolve().parents[2]
-
 
 def _core() -> dict[str, Any]:
     """The library without TensorFlow, and what it runs on."""
-    environment = _by_path("benchmark/environment.py")
-    core = _by_path("c_api.py")
+    from fastloss import c_api
+    from fastloss.tools.machine import cpu_model
+
     return {
-        "cpu": environment.cpu_model(),
-        "library": str(core.LIBRARY),
-        "version": core.version(),
-        "isa": core.isa(),
-        "isas": core.isas(),
-        "threads": core.threads(),
+        "cpu": cpu_model(),
+        "library": str(c_api.LIBRARY),
+        "version": c_api.version(),
+        "isa": c_api.isa(),
+        "isas": c_api.isas(),
+        "threads": c_api.threads(),
     }
-
-
-def _by_path(name: str) -> Any:
-    """A module of the package without the package, which would import TensorFlow."""
-    spec = importlib.util.spec_from_file_location(f"_probed_{Path(name).stem}", _PACKAGE / name)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _tensorflow() -> dict[str, Any]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from inspect import signature
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from fastloss import ops, reference
+from fastloss import ops, registry
 from fastloss.calls import Inputs, Layout, OverlapOptions, Reduction
 from fastloss.ops.library import LoadError, why_not_on_gpu
-from fastloss.registry import kernel
+from fastloss.parameters import range_of
+from fastloss.registry import Kernel, Pattern
+from fastloss.tools.inputs import domain_of, make_inputs
 
 Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -22,22 +22,12 @@ Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 BOUND = 2e-5
 BUDGET_SECONDS = 8.0
 
-_PARAMETERS = {
-    "alpha": 0.3,
-    "balance": 0.25,
-    "base": 0.5,
-    "beta": 0.6,
-    "delta": 0.2,
-    "epsilon": 1e-7,
-    "gamma": 1.5,
-    "label_smoothing": 0.1,
-    "power": 2.0,
-    "q": 0.7,
-    "smooth_denominator": 1.0,
-    "smooth_numerator": 0.5,
-    "tau": 0.3,
+_SHAPES = {
+    Pattern.ELEMENTWISE: (41, 7),
+    Pattern.ROWWISE: (41, 7),
+    Pattern.OVERLAP: (3, 9, 8, 4),
+    Pattern.BOXES: (41, 4),
 }
-_ROWS, _COLUMNS = 41, 7
 
 
 class Case(NamedTuple):
@@ -52,11 +42,31 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """Every loss that has a kernel."""
-    random = np.random.default_rng(5)
-    yield from map(partial(_elementwise, random), reference.LOSSES)
-    yield from map(partial(_rowwise, random), reference.ROWWISE_LOSSES)
-    yield from map(partial(_overlap, random), reference.OVERLAP_LOSSES)
-    yield from map(partial(_boxes, random), reference.BOX_LOSSES)
+    for pattern, shape in _SHAPES.items():
+        for kernel in registry.kernels(pattern):
+            loss = registry.loss_of_kernel(kernel.name)
+            # Regions are told from scores, by a sigmoid.
+            domain = domain_of(loss, kernel.from_logits or pattern is Pattern.OVERLAP)
+            inputs = make_inputs(domain, shape, seed=5)
+            yield Case(pattern.value, kernel.name, _mean_loss(kernel), *inputs)
+
+
+def _mean_loss(kernel: Kernel) -> Loss:
+    public = registry.loss_of_kernel(kernel.name).name
+    parameters = tuple(range_of(public, name).sample for name in kernel.parameters)
+    op: Callable[..., tf.Tensor] = getattr(ops, kernel.pattern.value)
+    rest: tuple[Any, ...] = {
+        Pattern.ELEMENTWISE: (),
+        Pattern.ROWWISE: (1,),
+        Pattern.OVERLAP: (OverlapOptions(activation="sigmoid"), Layout((0,), 3)),
+        Pattern.BOXES: ("corners",),
+    }[kernel.pattern]
+
+    def loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        inputs = Inputs(y_true, y_pred, reduction=Reduction("mean"))
+        return op(kernel.name, parameters, inputs, *rest)
+
+    return loss
 
 
 def run(budget: float = BUDGET_SECONDS) -> dict[str, Any]:
@@ -68,10 +78,8 @@ def run(budget: float = BUDGET_SECONDS) -> dict[str, Any]:
     """
     start = time.perf_counter()
     everything = list(cases())
-    expected = {}
     with ops.use_backend("reference"), tf.device("/CPU:0"):
-        for case in everything:
-            expected[case.name, case.pattern] = _value_and_gradient(case, tf.float64)
+        expected = [_value_and_gradient(case, tf.float64) for case in everything]
     devices = {}
     for device in tf.config.list_logical_devices():
         if device.device_type not in ("CPU", "GPU"):
@@ -80,11 +88,11 @@ def run(budget: float = BUDGET_SECONDS) -> dict[str, Any]:
         failures: list[str] = []
         tested = 0
         with ops.use_backend(backend), tf.device(device.name):
-            for case in everything:
+            for case, right in zip(everything, expected, strict=True):
                 if time.perf_counter() - start > budget:
                     break
                 tested += 1
-                failures.extend(_failures(case, expected[case.name, case.pattern]))
+                failures.extend(_failures(case, right))
         devices[device.name.removeprefix("/device:")] = {
             "backend": backend,
             "tested": tested,
@@ -131,12 +139,13 @@ def _failures(case: Case, expected: tuple[float, np.ndarray]) -> list[str]:
 def _compiled_by_xla(device: str) -> str:
     """Empty if XLA compiles a loss and its gradient there, else why not."""
     y_pred = tf.constant(np.linspace(-1, 1, 12).reshape(3, 4), tf.float32)
+    loss = _mean_loss(registry.kernel("mean_squared_error"))
 
     @tf.function(jit_compile=True, autograph=False)
     def compiled(y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
-            value = _called(ops.elementwise, "mean_squared_error")(tf.zeros_like(y_pred), y_pred)
+            value = loss(tf.zeros_like(y_pred), y_pred)
         return value, tape.gradient(value, y_pred)
 
     try:
@@ -146,68 +155,3 @@ def _compiled_by_xla(device: str) -> str:
         return str(error).splitlines()[0][:300]
     exact = np.allclose(value, np.mean(np.square(y_pred))) and np.allclose(gradient, y_pred / 6)
     return "" if exact else "it gives other numbers"
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[float, ...]:
-    return tuple(
-        _PARAMETERS[name] for name in signature(function).parameters if name in _PARAMETERS
-    )
-
-
-def _called(op: Callable[..., tf.Tensor], name: str, *options: Any) -> Loss:
-    tables = {
-        "elementwise": reference.LOSSES,
-        "rowwise": reference.ROWWISE_LOSSES,
-        "overlap": reference.OVERLAP_LOSSES,
-        "boxes": reference.BOX_LOSSES,
-    }
-    parameters = _parameters(tables[op.__name__][name])
-
-    def loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        inputs = Inputs(y_true, y_pred, None, Reduction("mean"))
-        return op(name, parameters, inputs, *options)
-
-    return loss
-
-
-def _elementwise(random: np.random.Generator, name: str) -> Case:
-    shape = (_ROWS, _COLUMNS)
-    y_pred = random.normal(size=shape) * 2 if "logits" in name else random.uniform(0.1, 0.9, shape)
-    y_true = random.uniform(0.1, 0.9, shape)
-    if "binary" in name or "hinge" in name:
-        y_true = np.round(y_true)
-    return Case("elementwise", name, _called(ops.elementwise, name), y_true, y_pred)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits)
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _rowwise(random: np.random.Generator, name: str) -> Case:
-    y_pred, y_true = random.normal(size=(2, _ROWS, _COLUMNS)) * 2
-    if "logits" not in name:
-        y_pred = _softmax(y_pred)
-    if kernel(name).sparse:
-        y_true = random.integers(0, _COLUMNS, _ROWS)
-    elif "hinge" in name:
-        y_true = np.eye(_COLUMNS)[random.integers(0, _COLUMNS, _ROWS)]
-    elif not name.endswith("divergence_from_logits"):
-        y_true = _softmax(y_true)
-    loss = _called(ops.rowwise, name, 1)
-    return Case("rowwise", name, loss, y_true, y_pred)
-
-
-def _overlap(random: np.random.Generator, name: str) -> Case:
-    shape = (3, 9, 8, 4)
-    y_true, y_pred = np.round(random.random(shape)), random.normal(size=shape)
-    options = OverlapOptions(activation="sigmoid")
-    loss = _called(ops.overlap, name, options, Layout((0,), 3))
-    return Case("overlap", name, loss, y_true, y_pred)
-
-
-def _boxes(random: np.random.Generator, name: str) -> Case:
-    centre, size = random.random((_ROWS, 2)), random.uniform(0.3, 1.0, (_ROWS, 2))
-    y_true = np.concatenate([centre - size, centre + size], axis=1)
-    y_pred = y_true + random.normal(size=y_true.shape) * 0.1
-    return Case("boxes", name, _called(ops.boxes, name, "corners"), y_true, y_pred)

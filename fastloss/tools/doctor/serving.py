@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
-from .finding import ERROR, NOTE, OK, WARNING, Finding
-from .installation import TESTED
-
-Facts: TypeAlias = dict[str, Any]
+from fastloss.tools import install
+from fastloss.tools.doctor.finding import ERROR, NOTE, OK, WARNING, Facts, Finding
+from fastloss.tools.doctor.installation import TESTED
 
 
 def library(facts: Facts) -> Iterator[Finding]:
@@ -19,8 +17,7 @@ def library(facts: Facts) -> Iterator[Finding]:
             "core library",
             WARNING,
             f"{core['error']}; fastloss bench and the tests need it",
-            "install fastloss anew, with a C++17 compiler at hand: "
-            "pip install --force-reinstall --no-deps fastloss",
+            f"build fastloss anew, with a C++17 compiler at hand: {install.REBUILD}",
         )
     if "load_error" in found:
         seen, _, cure = found["load_error"].partition(". ")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from .finding import ERROR, NOTE, OK, SEVERITIES, WARNING, Report
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from fastloss.tools.doctor.finding import ERROR, NOTE, OK, SEVERITIES, WARNING, Report
 
 _COLOURS = {OK: "green", NOTE: "cyan", WARNING: "yellow", ERROR: "bold red"}
 
 
 def print_report(console: Console, report: Report) -> None:
     """Prints a table of the findings, then what to do about them, the worst first."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("")

@@ -94,8 +94,8 @@ def rows_of(x: Array) -> Array:
     if total <= keep:
         rows = x.reshape(total, width)
     else:
-        places = (np.arange(keep) + np.random.default_rng(0).random(keep)) * (total / keep)
-        places = np.minimum(places.astype(np.int64), total - 1)
-        rows = x[np.unravel_index(places, x.shape[:-1])]
+        indices = (np.arange(keep) + np.random.default_rng(0).random(keep)) * (total / keep)
+        indices = np.minimum(indices.astype(np.int64), total - 1)
+        rows = x[np.unravel_index(indices, x.shape[:-1])]
     # NumPy itself does not compute in bfloat16, and half types overflow in sums.
     return rows.astype(np.float32) if rows.dtype.name in ("bfloat16", "float16") else rows

@@ -97,23 +97,25 @@ def _read_table(path: Path, true: list[str], pred: str | None) -> Contents:
         rows = [] if has_header else [first]
         if not has_header:
             header = [str(number) for number in range(len(first))]
-        places = [_place(path, name, header) for name in true] or [len(header) - 1]
-        guess = None if pred is None else _place(path, pred, header)
+        indices = [_index(path, name, header) for name in true] or [len(header) - 1]
+        guess = None if pred is None else _index(path, pred, header)
         rows += [row for row in reader if row]
-    labels, names = _numbers(path, rows, places)
+    labels, names = _numbers(path, rows, indices)
     guesses = None if guess is None else _numbers(path, rows, [guess])[0]
     return Contents(labels, guesses, names)
 
 
-def _numbers(path: Path, rows: list[list[str]], places: list[int]) -> tuple[Array, tuple[str, ...]]:
+def _numbers(
+    path: Path, rows: list[list[str]], indices: list[int]
+) -> tuple[Array, tuple[str, ...]]:
     """The columns as numbers; one column of names as class numbers, and the names."""
     try:
-        cells = [[row[place].strip() for place in places] for row in rows]
+        cells = [[row[index].strip() for index in indices] for row in rows]
     except IndexError:
         raise ValueError(f"{path.name} has rows of different lengths; expected one") from None
     if any(not cell for row in cells for cell in row):
         raise ValueError(f"{path.name} has empty cells among the labels; leave these rows out")
-    if len(places) == 1:
+    if len(indices) == 1:
         column = [row[0] for row in cells]
         if not all(map(_is_number, column)):
             names, numbers = np.unique(column, return_inverse=True)
@@ -128,8 +130,8 @@ def _numbers(path: Path, rows: list[list[str]], places: list[int]) -> tuple[Arra
     return values.astype(np.int64) if is_written_whole else values, ()
 
 
-def _place(path: Path, name: str, header: list[str]) -> int:
-    """The place of a column, by its name or its number from 0."""
+def _index(path: Path, name: str, header: list[str]) -> int:
+    """The index of a column, by its name or its number from 0."""
     if name in header:
         return header.index(name)
     if name.isdigit() and int(name) < len(header):

@@ -134,9 +134,9 @@ def distribution(facts: Facts) -> list[Recommendation]:
     divergence = recipe("KLDivergence").because(
         row, "The rows of y_true sum to 1: 0 is reached where y_pred equals them.", assumed
     )
-    bare = output is None
-    entropy = recipe("CategoricalCrossentropy", from_logits=bare).because(
-        row, same, "Assumes that the model ends without an activation." if bare else ""
+    logits = "Assumes that the model ends without an activation." if output is None else ""
+    entropy = recipe("CategoricalCrossentropy", from_logits=output is None).because(
+        row, same, logits
     )
     return [divergence, entropy]
 

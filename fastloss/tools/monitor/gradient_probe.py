@@ -12,7 +12,7 @@ _ACTIVATIONS = {"Sigmoid": tf.nn.sigmoid, "Softmax": tf.nn.softmax}
 _LEFT_BY_KERAS = ("_keras_mask", "_fastloss_step")
 
 
-def tapped(y_pred: Tensor, see: Callable[[Tensor], None]) -> Tensor:
+def probed(y_pred: Tensor, see: Callable[[Tensor], None]) -> Tensor:
     """The same predictions; `see` is called with the gradient while it is computed.
 
     Losses look for the logits behind probabilities, in what Keras leaves on these and, inside a
@@ -22,21 +22,21 @@ def tapped(y_pred: Tensor, see: Callable[[Tensor], None]) -> Tensor:
     logits = getattr(y_pred, "_keras_logits", None)
     activation = None if logits is not None else _activation_of(y_pred)
     if activation is not None:
-        twin = _ACTIVATIONS[activation](_tap(y_pred.op.inputs[0], see))
+        probe = _ACTIVATIONS[activation](_identity(y_pred.op.inputs[0], see))
     else:
-        twin = _tap(y_pred, see)
+        probe = _identity(y_pred, see)
     if logits is not None:
-        twin._keras_logits = _tap(logits, see)
+        probe._keras_logits = _identity(logits, see)
     for name in _LEFT_BY_KERAS:
         if hasattr(y_pred, name):
-            setattr(twin, name, getattr(y_pred, name))
-    return twin
+            setattr(probe, name, getattr(y_pred, name))
+    return probe
 
 
-def hand_back(twin: Tensor, y_pred: Tensor) -> None:
-    """What the loss left on the twin for those behind it."""
-    if hasattr(twin, "_fastloss_step"):
-        y_pred._fastloss_step = twin._fastloss_step
+def give_back(probe: Tensor, y_pred: Tensor) -> None:
+    """Give the predictions what the loss left on their probe, for the losses after it."""
+    if hasattr(probe, "_fastloss_step"):
+        y_pred._fastloss_step = probe._fastloss_step
 
 
 def _activation_of(y_pred: Tensor) -> str | None:
@@ -45,7 +45,7 @@ def _activation_of(y_pred: Tensor) -> str | None:
     return y_pred.op.type if y_pred.op.type in _ACTIVATIONS else None
 
 
-def _tap(x: Tensor, see: Callable[[Tensor], None]) -> Tensor:
+def _identity(x: Tensor, see: Callable[[Tensor], None]) -> Tensor:
     @tf.custom_gradient
     def identity(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def backward(upstream: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from fastloss.terms.inputs import Tensor
-from fastloss.tools.monitor.step_snapshot import KeptStep
+from fastloss.tools.monitor.step_snapshot import StepSnapshot
 from fastloss.tools.monitor.watched_loss import WatchedLoss
 
 
@@ -39,13 +39,13 @@ class Hooks:
         self.is_watching = True
         self.is_removed = False
         self._after = after
-        self.kept = KeptStep(model)
+        self.snapshot = StepSnapshot(model)
         self._original_losses: list[Any] = []
         # Steps of this training; the first that was not finite since the last look, or -1.
         self.steps = tf.Variable(0, dtype=tf.int64)
         self.first_bad = tf.Variable(-1, dtype=tf.int64)
         self.skipped = tf.Variable(0, dtype=tf.int64)
-        self.keeps_next = tf.Variable(False)
+        self.records_next = tf.Variable(False)
         self._is_bad = tf.Variable(False)
         self._stands = tf.Variable(False)
         self._install()
@@ -94,7 +94,7 @@ class Hooks:
                 return model.train_function(iterator)
             self.is_armed = False
             logs = run(iterator)
-            self.kept.take(logs)
+            self.snapshot.take(logs)
             self._after()
             return logs
 
@@ -142,10 +142,10 @@ class Hooks:
         self.steps.assign_add(1)
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         inputs = [loss.inputs for loss in self.losses]
-        return self.kept.keep(tf.logical_or(is_first, self.keeps_next), x, inputs, logs)
+        return self.snapshot.record(tf.logical_or(is_first, self.records_next), x, inputs, logs)
 
     def _state(self) -> list[tuple[Any, Tensor]]:
-        """What a step changes beside what the optimizer does, such as moving averages."""
+        """What a step changes besides what the optimizer does, such as moving averages."""
         if self.on_nonfinite == "report":
             return []
         variables = list(self.model.non_trainable_variables)

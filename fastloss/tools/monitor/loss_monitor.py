@@ -145,7 +145,7 @@ class LossMonitor(keras.callbacks.Callback):
         self._epoch_start = self._total
         self._seconds: float | None = None
         self._clock: float | None = None
-        self._hooked.keeps_next.assign(self._measures)
+        self._hooked.records_next.assign(self._measures)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add the epoch's numbers to the logs, and write them."""
@@ -205,9 +205,9 @@ class LossMonitor(keras.callbacks.Callback):
         if self.every is not None and self._total // self.every > before // self.every:
             self._latest = numbers_of(hooks.losses, [loss.step() for loss in hooks.losses])
             self._write(self._total - self._epoch_start, self._latest | self._no_times())
-        hooks.kept.forget_returned()
+        hooks.snapshot.forget_returned()
         if is_first:
-            hooks.kept.forget()
+            hooks.snapshot.forget()
             self._clock, self._first = time.perf_counter(), self._total
         else:
             self._last = now
@@ -223,12 +223,12 @@ class LossMonitor(keras.callbacks.Callback):
             return
         batch = int(hooks.first_bad.numpy()) - self._epoch_start
         bad = [loss.first_bad.numpy() != 0 for loss in hooks.losses]
-        arrays = hooks.kept.inputs(len(hooks.losses)) if any(bad) else None
+        arrays = hooks.snapshot.inputs(len(hooks.losses)) if any(bad) else None
         if arrays is not None:
             named = zip(hooks.losses, arrays, bad, strict=True)
             self.batches = {loss.name: batch_of(one) for loss, one, is_bad in named if is_bad}
         self.report = report(hooks, self.batches, f"epoch {self._epoch + 1}, batch {batch}")
-        hooks.kept.forget()
+        hooks.snapshot.forget()
         print(f"\n{self.report}\n")
         if self.on_nonfinite == "stop":
             self.model.stop_training = True
@@ -237,8 +237,8 @@ class LossMonitor(keras.callbacks.Callback):
         if not self._measures:
             return
         hooks = self._hooked
-        hooks.keeps_next.assign(False)
-        inputs = hooks.kept.inputs(len(hooks.losses))
+        hooks.records_next.assign(False)
+        inputs = hooks.snapshot.inputs(len(hooks.losses))
         if inputs is None:
             return
         if self._cost is None:

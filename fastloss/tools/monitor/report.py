@@ -99,7 +99,7 @@ def _findings(loss: WatchedLoss, batch: Batch | None) -> tuple[Finding, ...]:
 
 
 def _of_model_inputs(hooks: Hooks) -> Iterator[Finding]:
-    for x in map(wide, hooks.kept.model_inputs()):
+    for x in map(wide, hooks.snapshot.model_inputs()):
         bad = ~is_finite(x)
         if bad.any():
             yield Finding(

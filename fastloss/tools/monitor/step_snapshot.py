@@ -1,4 +1,4 @@
-"""What one step was computed from, kept to be looked at."""
+"""What one step was computed from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RETURNED = "_loss_monitor_arrays"
 _X = "x."
 
 
-class KeptStep:
+class StepSnapshot:
     """Labels, predictions, weights and inputs of a step.
 
     They are in variables of any shape, which a step fills if it is wanted. XLA's variables are of a
@@ -27,14 +27,14 @@ class KeptStep:
 
     def __init__(self, model: keras.Model) -> None:
         self._returns = bool(model.jit_compile)
-        self._can_keep = not model.jit_compile or model.steps_per_execution == 1
+        self._can_record = not model.jit_compile or model.steps_per_execution == 1
         self._returned: dict[str, Tensor] = {}
         self._saved: dict[str, tf.Variable] = {}
 
-    def keep(self, is_wanted: Tensor, x: Any, inputs: Sequence[Inputs | None], logs: Any) -> Any:
-        """Keep the step that this is called in; gives what the step is to return."""
+    def record(self, is_wanted: Tensor, x: Any, inputs: Sequence[Inputs | None], logs: Any) -> Any:
+        """Record the step that this is called in; gives what the step is to return."""
         known = [one for one in inputs if one is not None and _is_here(one)]
-        if not self._can_keep or len(known) < len(inputs) or not isinstance(logs, dict):
+        if not self._can_record or len(known) < len(inputs) or not isinstance(logs, dict):
             return logs
         named = {
             f"{k}.{name}": tf.convert_to_tensor(value)
@@ -68,11 +68,11 @@ class KeptStep:
 
     def inputs(self, losses: int) -> list[Inputs] | None:
         """What each of the losses was called with, or None."""
-        kept = self._arrays()
-        if not kept:
+        arrays = self._arrays()
+        if not arrays:
             return None
         return [
-            Inputs(*(kept.get(f"{k}.{name}") for name in Inputs._fields)) for k in range(losses)
+            Inputs(*(arrays.get(f"{k}.{name}") for name in Inputs._fields)) for k in range(losses)
         ]
 
     def model_inputs(self) -> list[Tensor]:
@@ -84,7 +84,7 @@ class KeptStep:
         self._returned = {}
 
     def forget(self) -> None:
-        """Free the memory of all that is kept."""
+        """Free the memory of what was recorded."""
         self.forget_returned()
         for variable in self._saved.values():
             variable.assign(tf.zeros([0], variable.dtype))

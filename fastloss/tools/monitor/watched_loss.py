@@ -13,8 +13,8 @@ from fastloss.sums.weighted_sum import WeightedSum
 from fastloss.terms.inputs import Tensor, TensorLike
 from fastloss.terms.reduction import merged_weight
 from fastloss.terms.step_cache import remembered
-from fastloss.tools.diagnose.expects import expected_of
-from fastloss.tools.monitor.gradient_probe import hand_back, tapped
+from fastloss.tools.known_loss import arguments_of
+from fastloss.tools.monitor.gradient_probe import give_back, probed
 
 VALUE_IS_BAD, GRADIENT_IS_BAD = 1, 2
 
@@ -83,7 +83,8 @@ class WatchedLoss:
         self.inputs: Inputs | None = None
         self._scale = scale
         self._scale_may_overflow = scale_may_overflow
-        self._ignored = [one for one in map(_ignored_by, _losses_in(loss)) if one is not None]
+        ignored = (arguments_of(one).get("ignore_class") for one in _losses_in(loss))
+        self._ignored = [label for label in ignored if label is not None]
         fields = len(Record._fields) - 1 + len(self.terms)
         with tf.init_scope():
             self._now = tf.Variable(np.zeros(fields), dtype=tf.float64)
@@ -102,11 +103,11 @@ class WatchedLoss:
             return self.loss(y_true, y_pred, sample_weight)
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         mask = getattr(y_pred, "_keras_mask", None)
-        twin = tapped(y_pred, self._see_gradient)
-        value = self.loss(y_true, twin, sample_weight)
-        hand_back(twin, y_pred)
+        probe = probed(y_pred, self._see_gradient)
+        value = self.loss(y_true, probe, sample_weight)
+        give_back(probe, y_pred)
         self.inputs = Inputs(y_true, y_pred, sample_weight, mask)
-        self._see_value(tf.convert_to_tensor(value), twin)
+        self._see_value(tf.convert_to_tensor(value), probe)
         return value
 
     def begin_step(self) -> None:
@@ -123,9 +124,9 @@ class WatchedLoss:
         self._now.assign(now)
         self._first.assign(tf.where(is_first, now, self._first))
         if not counts_bad:
-            kept = np.zeros(now.shape[0], bool)
-            kept[4:6] = True
-            now = tf.where(is_bad, tf.where(kept, now, tf.zeros_like(now)), now)
+            stays = np.zeros(now.shape[0], bool)
+            stays[4:6] = True
+            now = tf.where(is_bad, tf.where(stays, now, tf.zeros_like(now)), now)
         self._sum.assign_add(now)
         self.first_bad.assign(tf.where(is_first, self.bad, self.first_bad))
 
@@ -238,10 +239,6 @@ def _per_label(x: Tensor, y_true: Tensor) -> Tensor | None:
 
 def _losses_in(loss: Any) -> list[Any]:
     return list(loss.losses) if isinstance(loss, WeightedSum) else [loss]
-
-
-def _ignored_by(loss: Any) -> int | None:
-    return expected_of(loss).ignored
 
 
 def _not_finite(x: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Apart from each other for colour-blind eyes too (Okabe and Ito), without the yellow, which is too
+# Distinct for colour-blind eyes too (Okabe and Ito), without the yellow, which is too
 # faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
 MUTED = "#666666"
@@ -37,8 +39,6 @@ def pair(ax: Any, size: tuple[float, float]) -> Any:
     Raises:
         TypeError: If `ax` is something else.
     """
-    import numpy as np
-
     if ax is None:
         return Figure(figsize=size, layout="constrained").subplots(1, 2)
     both = np.empty(2, object)
@@ -52,8 +52,14 @@ def pair(ax: Any, size: tuple[float, float]) -> Any:
     return both
 
 
-def opened(axes: Axes) -> Axes:
-    """The Axes without the two sides of their frame that say nothing."""
-    for side in ("top", "right"):
+def opened(axes: Axes, *more: str) -> Axes:
+    """The Axes without the top and the right side of their frame, and others that say nothing."""
+    for side in ("top", "right", *more):
         axes.spines[side].set_visible(False)
     return axes
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a PNG file, and the folder that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)

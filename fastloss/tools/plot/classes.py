@@ -55,13 +55,13 @@ def per_class(
     order = np.argsort(-np.nan_to_num(scores.losses, nan=-np.inf), kind="stable")
     shown = np.sort(order[:most])
     axes = canvas.opened(canvas.one(ax, (6.4, 1.1 + 0.3 * len(shown))))
-    places = np.arange(len(shown))
+    ys = np.arange(len(shown))
     losses = scores.losses[shown]
-    axes.barh(places, np.nan_to_num(losses), height=0.7, color=canvas.colour(0))
-    for place, value in zip(places, losses, strict=True):
+    axes.barh(ys, np.nan_to_num(losses), height=0.7, color=canvas.colour(0))
+    for y, value in zip(ys, losses, strict=True):
         axes.annotate(
             f"{value:.3g}" if np.isfinite(value) else "none",
-            (value if np.isfinite(value) and value > 0 else 0, place),
+            (value if np.isfinite(value) and value > 0 else 0, y),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -69,7 +69,7 @@ def per_class(
             color=canvas.MUTED,
         )
     axes.axvline(0, color=canvas.MUTED, linewidth=0.8)
-    axes.set_yticks(places, [names[number] for number in shown])
+    axes.set_yticks(ys, [names[number] for number in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.12)
     axes.tick_params(axis="y", length=0)
@@ -78,19 +78,24 @@ def per_class(
     if len(shown) < width:
         title += f": the {len(shown)} largest of {width}"
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    _write_counts(axes, places, scores.counts[shown], scores.total)
+    _write_counts(axes, ys, scores.counts[shown], scores.total)
     return axes
 
 
-def _write_counts(axes: Axes, places: np.ndarray, counts: np.ndarray, total: int) -> None:
+def _write_counts(axes: Axes, ys: np.ndarray, counts: np.ndarray, total: int) -> None:
     texts = [(f"{count:,}", _percent(count / total)) for count in counts]
-    style = {"textcoords": "offset points", "ha": "right", "fontsize": 8, "color": canvas.MUTED}
+    style: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": "right",
+        "fontsize": 8,
+        "color": canvas.MUTED,
+    }
     # In points, about what a digit takes at this size.
     first = 12 + 5.5 * max(6, *(len(text) for text, _ in texts))
-    for place, pair in zip(places, texts, strict=True):
+    for y, pair in zip(ys, texts, strict=True):
         for text, right in zip(pair, (first, first + 34), strict=True):
-            where = {"xycoords": ("axes fraction", "data"), "xytext": (right, 0)}
-            axes.annotate(text, (1, place), va="center", **where, **style)
+            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (right, 0)}
+            axes.annotate(text, (1, y), va="center", **where, **style)
     for text, right in zip(("labels", "share"), (first, first + 34), strict=True):
         axes.annotate(text, (1, 0), xycoords="axes fraction", xytext=(right, -6), va="top", **style)
 

@@ -95,6 +95,7 @@ def history(
 def _explain(axes: Axes) -> None:
     """A legend with one entry for each quantity, and one for all dashed lines."""
     entries: dict[str, Any] = {}
+    line: Any
     for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
         if label.endswith(", validation"):
             name, shown = label.removesuffix(", validation"), "validation"
@@ -126,8 +127,8 @@ def _loss_and_terms(history: Any, recorded: dict[str, Series]) -> list[str]:
 
 def _is_loss(name: str) -> bool:
     """Whether a quantity is a loss by its name, numbered or not."""
-    bare = re.sub(r"_\d+$", "", name)
-    return not name.startswith("val_") and (bare.endswith("_loss") or bare in losses.__all__)
+    stem = re.sub(r"_\d+$", "", name)
+    return not name.startswith("val_") and (stem.endswith("_loss") or stem in losses.__all__)
 
 
 def _checked(names: Iterable[str], recorded: dict[str, Series]) -> list[str]:

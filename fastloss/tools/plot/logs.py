@@ -92,12 +92,12 @@ def _from_csv(path: Path) -> dict[str, Series]:
         if not name or name == "epoch":
             continue
         # Keras writes NA where a quantity was not recorded, and nan where it was not a number.
-        kept = [i for i, row in enumerate(rows) if row[name] not in ("", "NA", None)]
+        recorded = [i for i, row in enumerate(rows) if row[name] not in ("", "NA", None)]
         try:
-            numbers = np.array([float(rows[i][name]) for i in kept])
+            numbers = np.array([float(rows[i][name]) for i in recorded])
         except ValueError:
             continue
-        series[name] = Series(epochs[kept], numbers)
+        series[name] = Series(epochs[recorded], numbers)
     return series
 
 

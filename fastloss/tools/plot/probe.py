@@ -1,4 +1,4 @@
-"""A loss along one axis: labels and predictions for each point of it, values and gradients."""
+"""A loss at the points of one axis: labels and predictions, values and gradients."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def default_target(kinds: list[Kind]) -> float:
     return max(kind.target for kind in kinds) if "number" in labels else 1.0
 
 
-def along(
+def values_and_gradients(
     loss: Callable[..., Any], kind: Kind, against: str, target: float, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The values of a loss and its derivatives at each point of the axis."""

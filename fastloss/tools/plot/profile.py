@@ -12,11 +12,11 @@ from fastloss.tools.plot import canvas
 from fastloss.tools.plot.kind import KINDS, Kind, kind_of, name_of
 from fastloss.tools.plot.probe import (
     AXES,
-    along,
     default_axis,
     default_target,
     limits,
     possible_axes,
+    values_and_gradients,
 )
 
 
@@ -84,7 +84,7 @@ def shape(
     value, gradient = map(canvas.opened, axes)
     drawn: list[np.ndarray] = []
     for index, (one, name, its_kind) in enumerate(zip(losses, names, kinds, strict=True)):
-        curves = along(one, its_kind, against, target, x)
+        curves = values_and_gradients(one, its_kind, against, target, x)
         # Where a loss equals another, both are to be seen.
         hides = any(np.allclose(curves[0], other, atol=1e-4) for other in drawn)
         drawn.append(curves[0])

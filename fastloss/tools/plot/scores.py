@@ -120,16 +120,16 @@ def _of_regions(loss: Any, true: np.ndarray, pred: tf.Tensor, labels: _Labels) -
     width = labels.members.shape[1]
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     if "per_class" in config:
-        apart: dict[str, Any] = {"axis": None, "per_class": True, "per_image": False}
+        alone: dict[str, Any] = {"axis": None, "per_class": True, "per_image": False}
     elif "axis" in config and not hasattr(loss, "class_axis"):
-        apart = {"axis": list(range(len(pred.shape) - 1))}
+        alone = {"axis": list(range(len(pred.shape) - 1))}
     else:
         raise ValueError(
             f"{name_of(loss)} scores all classes together; expected a loss that can score each "
             "alone, as Dice, Jaccard and Tversky"
         )
-    alone = type(loss).from_config({**config, **apart, "reduction": "none"})
-    values = _numbers(alone(true, pred)).reshape(-1)
+    scored = type(loss).from_config({**config, **alone, "reduction": "none"})
+    values = _numbers(scored(true, pred)).reshape(-1)
     # Without the background the first class has no loss.
     return np.concatenate([np.full(width - len(values), np.nan), values])
 

@@ -1,4 +1,4 @@
-"""What the losses are fed: labels and predictions of the kind that each takes."""
+"""Random labels and predictions of the kind that each loss takes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+
+from fastloss.registry import Labels, Loss, Predictions
 
 Shape = tuple[int, ...]
 Draw = Callable[[np.random.Generator, Shape], np.ndarray]
@@ -35,15 +37,7 @@ class Domain:
         return _CLASS_DTYPE if self.has_class_numbers else dtype
 
     def label_bytes(self, shape: Shape, item_size: int) -> int:
-        """The bytes of y_true.
-
-        Args:
-            shape: Shape of y_pred.
-            item_size: Bytes of one prediction.
-
-        Returns:
-            The bytes.
-        """
+        """The bytes of y_true."""
         if self.has_class_numbers:
             return math.prod(shape[:-1]) * np.dtype(_CLASS_DTYPE).itemsize
         return math.prod(shape) * item_size
@@ -104,6 +98,7 @@ DOMAINS: Mapping[str, Domain] = MappingProxyType(
         "logits": Domain(_binary, _normal(2.0)),
         "classes and logits": Domain(_classes, _normal(2.0), has_class_numbers=True),
         "classes and probabilities": Domain(_classes, _distributions, has_class_numbers=True),
+        "one-hot and probabilities": Domain(_one_hot, _distributions),
         "one-hot and logits": Domain(_one_hot, _normal(2.0)),
         "logits twice": Domain(_normal(2.0), _normal(2.0)),
         "boxes": Domain(_boxes, _boxes),
@@ -111,16 +106,32 @@ DOMAINS: Mapping[str, Domain] = MappingProxyType(
 )
 
 
+_DOMAINS: Mapping[Labels, tuple[str, str]] = MappingProxyType(
+    {
+        Labels.NUMBER: ("real", "real"),
+        Labels.NOT_NEGATIVE: ("positive", "positive"),
+        Labels.SIGN: ("signs", "signs"),
+        Labels.PROBABILITY: ("probabilities", "logits"),
+        Labels.CLASS: ("classes and probabilities", "classes and logits"),
+        Labels.ONE_HOT: ("one-hot and probabilities", "one-hot and logits"),
+        Labels.VECTOR: ("real", "real"),
+        Labels.LOGITS: ("logits twice", "logits twice"),
+        Labels.BOX: ("boxes", "boxes"),
+        Labels.REGION: ("probabilities", "logits"),
+    }
+)
+
+
+def domain_of(loss: Loss, from_logits: bool) -> str:
+    """The key in `DOMAINS` of the inputs that a loss takes."""
+    if loss.name == "kl_divergence":
+        return "logits twice" if from_logits else "distributions"
+    takes_scores = from_logits or loss.predictions is Predictions.SCORES
+    return _DOMAINS[loss.labels][takes_scores]
+
+
 def make_inputs(domain: str, shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draws y_true and y_pred of the kind that a loss takes.
-
-    Args:
-        domain: A key of `DOMAINS`.
-        shape: Shape of y_pred.
-        seed: Seed of the draw.
-
-    Returns:
-        y_true and y_pred, float32; class numbers are int32.
+    """Draws y_true and y_pred of a kind, float32, or int32 for class numbers.
 
     Raises:
         ValueError: There is no such domain.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 
 import fastloss as fl
-from fastloss.tools.bench.sums import Written
+from fastloss.tools.bench.cases import ELEMENTWISE, Case, Cases, LossSpec
 
 
 def charbonnier(y_true: Any, y_pred: Any) -> Any:
@@ -63,9 +62,18 @@ def focal_dice(y_true: Any, y_pred: Any) -> Any:
     return focal + 1 - 2 * tf.reduce_sum(y_true * p) / (both + 1e-6)
 
 
-CUSTOM: Mapping[str, Written] = MappingProxyType(
-    {
-        function.__name__: Written(partial(fl.fuse, function), function)
-        for function in (charbonnier, wing, general_robust, quantile_huber, asymmetric, focal_dice)
-    }
+def _spec(function: Callable[[Any, Any], Any], domain: str) -> LossSpec:
+    return LossSpec(
+        function.__name__,
+        "custom",
+        domain,
+        Cases((Case((16384, 1024)), Case((32, 10))), ELEMENTWISE.quick),
+        ours=partial(fl.fuse, function),
+        baseline=function,
+    )
+
+
+LOSSES: tuple[LossSpec, ...] = (
+    *(_spec(function, "real") for function in (charbonnier, wing, general_robust, quantile_huber)),
+    *(_spec(function, "logits") for function in (asymmetric, focal_dice)),
 )

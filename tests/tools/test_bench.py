@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import fastloss as fl
-from fastloss.tools.bench import contenders, memory
-from fastloss.tools.bench.cases import DEFAULT_CASES, LOSSES, QUICK_LOSSES, Case, LossSpec
-from fastloss.tools.bench.contenders import (
-    CONTENDERS,
-    MONAI_LOSSES,
-    TORCH_CONTENDERS,
-    TORCH_LOSSES,
-    contenders_of,
-    make_call,
-    make_step,
-    make_tensors,
-    torch_version,
-)
-from fastloss.tools.bench.custom import CUSTOM
+from fastloss.tools.bench import memory
+from fastloss.tools.bench.cases import ELEMENTWISE, LOSSES, QUICK_LOSSES, Case, LossSpec
+from fastloss.tools.bench.contenders import CONTENDERS, Contender, make_tensors
 from fastloss.tools.bench.engine import ROOF, Failure, Plan, run
 from fastloss.tools.bench.environment import Environment, describe
-from fastloss.tools.bench.inputs import DOMAINS, make_inputs
 from fastloss.tools.bench.roof import make_roof
 from fastloss.tools.bench.selection import parse_shape, section, select_losses, select_pairs
 from fastloss.tools.bench.timing import Timing, interleave
+from fastloss.tools.inputs import DOMAINS, make_inputs
 
 # As many columns as a box has.
 TINY = Case((3, 4), "float32")
 
 
-ELEMENTWISE = select_losses(["regression", "classification"])
 ROWWISE = select_losses(["rowwise"])
 CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy")
 
@@ -112,10 +98,11 @@ def cases_of(spec: LossSpec, *arguments: list[str], quick: bool = False) -> tupl
 
 def test_cases_belong_to_the_loss() -> None:
     for spec in LOSSES:
-        assert cases_of(spec) == spec.cases
-        assert cases_of(spec, quick=True) == spec.quick_cases
-    assert {loss.cases for loss in ELEMENTWISE} == {DEFAULT_CASES}
-    large = {loss.name for loss in ROWWISE if Case((2048, 32000), "bfloat16") in loss.cases}
+        assert cases_of(spec) == spec.cases.full
+        assert cases_of(spec, quick=True) == spec.cases.quick
+    single = select_losses(["regression", "classification", "distribution"])
+    assert {loss.cases for loss in single} == {ELEMENTWISE}
+    large = {loss.name for loss in ROWWISE if Case((2048, 32000), "bfloat16") in loss.cases.full}
     assert large == set(CROSSENTROPIES)
     assert set(QUICK_LOSSES) <= set(LOSSES)
     assert {loss.family for loss in QUICK_LOSSES} == {loss.family for loss in LOSSES}
@@ -128,7 +115,7 @@ def test_cases_can_be_chosen(spec: LossSpec) -> None:
         Case((2, 3), "float16"),
         Case((2, 3), "float64"),
     )
-    shapes = list(dict.fromkeys(case.shape for case in spec.cases))
+    shapes = list(dict.fromkeys(case.shape for case in spec.cases.full))
     assert cases_of(spec, [], ["bfloat16"]) == tuple(Case(shape, "bfloat16") for shape in shapes)
     with pytest.raises(ValueError, match="dtype is 'int8'"):
         cases_of(spec, [], ["int8"])
@@ -138,7 +125,7 @@ def test_pairs_come_section_by_section() -> None:
     pairs = select_pairs(LOSSES)
     sections = [section(*pair) for pair in pairs]
     assert sections == sorted(sections, key=sections.index)
-    assert set(pairs) == {(spec, case) for spec in LOSSES for case in spec.cases}
+    assert set(pairs) == {(spec, case) for spec in LOSSES for case in spec.cases.full}
     # The same shape, but means are not taken over both kinds of losses.
     assert {"32x10 float32", "32x10 float32, rowwise"} <= set(sections)
 
@@ -158,9 +145,9 @@ def test_inputs_lie_in_their_domain(domain: str) -> None:
     assert np.isfinite(y_true).all() and np.isfinite(y_pred).all()
     if domain == "signs":
         assert set(np.unique(y_true)) == {-1.0, 1.0}
-    if domain in ("probabilities", "logits", "one-hot and logits"):
+    if domain in ("probabilities", "logits") or domain.startswith("one-hot"):
         assert set(np.unique(y_true)) == {0.0, 1.0}
-    if domain == "one-hot and logits":
+    if domain.startswith("one-hot"):
         np.testing.assert_array_equal(y_true.sum(-1), 1)
     if domain == "probabilities":
         assert y_pred.min() > 0 and y_pred.max() < 1
@@ -171,7 +158,7 @@ def test_inputs_lie_in_their_domain(domain: str) -> None:
         assert y_true.min() > 0 and y_pred.min() > 0
     if domain == "distributions":
         np.testing.assert_allclose(y_true.sum(-1), 1, rtol=1e-6)
-    if domain in ("distributions", "classes and probabilities"):
+    if domain in ("distributions", "classes and probabilities", "one-hot and probabilities"):
         np.testing.assert_allclose(y_pred.sum(-1), 1, rtol=1e-6)
 
 
@@ -191,121 +178,19 @@ def test_class_numbers_keep_their_type() -> None:
 @pytest.mark.parametrize("spec", LOSSES, ids=lambda spec: spec.label)
 def test_contenders_compute_the_same(spec: LossSpec) -> None:
     y_true, y_pred = make_tensors(spec, TINY)
-    expected_value, expected_gradient = make_step(CONTENDERS[0], spec, forward_only=False)(
-        y_true, y_pred
-    )
+    step = CONTENDERS[0].make_step(spec, forward_only=False)
+    expected_value, expected_gradient = step(y_true, y_pred)
     for contender in CONTENDERS:
         if contender.mode == "xla":
             continue
-        call = make_call(contender, spec, y_true, y_pred, forward_only=False)
+        call = contender.make_call(spec, y_true, y_pred, forward_only=False)
         assert call() == pytest.approx(float(expected_value), rel=1e-5), contender.name
         backend = "reference" if contender.library == "reference" else fl.backend()
         with fl.use_backend(backend):
-            _, gradient = make_step(contender, spec, forward_only=False)(y_true, y_pred)
+            _, gradient = contender.make_step(spec, forward_only=False)(y_true, y_pred)
         np.testing.assert_allclose(
             gradient, expected_gradient, rtol=1e-4, atol=1e-6, err_msg=contender.name
         )
-
-
-@pytest.fixture
-def torch() -> Any:
-    """PyTorch, where it can be imported."""
-    if torch_version() is None:
-        pytest.skip("PyTorch is not installed")
-    return importlib.import_module("torch")
-
-
-@pytest.mark.parametrize("label", sorted(TORCH_LOSSES))
-@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3)])
-def test_pytorch_computes_the_same(label: str, shape: tuple[int, ...], torch: Any) -> None:
-    from fastloss.tools.bench import pytorch
-
-    spec = find(label)
-    y_true, y_pred = make_tensors(spec, Case(shape, "float32"))
-    value, gradient = make_step(CONTENDERS[0], spec, forward_only=False)(y_true, y_pred)
-    labels, predictions = pytorch.make_tensors(spec, y_true, y_pred)
-    if spec is SPARSE:
-        assert labels.dtype == torch.int64
-    step = pytorch.make_step("eager", spec, forward_only=False)
-    found, found_gradient = step(labels, predictions.requires_grad_())
-    assert float(found) == pytest.approx(float(value), rel=1e-5)
-    np.testing.assert_allclose(
-        found_gradient.numpy().reshape(shape), gradient, rtol=1e-4, atol=1e-6
-    )
-    for forward_only in (False, True):
-        call = make_call(TORCH_CONTENDERS[0], spec, y_true, y_pred, forward_only=forward_only)
-        assert call() == pytest.approx(float(value), rel=1e-5)
-
-
-@pytest.mark.parametrize("label", sorted(MONAI_LOSSES))
-def test_monai_computes_the_same(label: str, torch: Any) -> None:
-    pytest.importorskip("monai")
-    from fastloss.tools.bench import pytorch
-
-    spec = find(label)
-    y_true, y_pred = make_tensors(spec, Case((2, 6, 5, 3), "float32"))
-    value, gradient = make_step(CONTENDERS[0], spec, forward_only=False)(y_true, y_pred)
-    labels, predictions = pytorch.make_tensors(spec, y_true, y_pred)
-    step = pytorch.make_step("eager", spec, forward_only=False)
-    found, found_gradient = step(labels, predictions.requires_grad_())
-    assert float(found) == pytest.approx(float(value), rel=1e-5)
-    np.testing.assert_allclose(
-        found_gradient.movedim(1, -1).numpy(), gradient, rtol=1e-4, atol=1e-7
-    )
-
-
-def test_pytorch_copies_bits_of_bfloat16(torch: Any) -> None:
-    from fastloss.tools.bench import pytorch
-
-    y_true, y_pred = make_tensors(DENSE, Case((4, 3), "bfloat16"))
-    for ours, theirs in zip(
-        (y_true, y_pred), pytorch.make_tensors(DENSE, y_true, y_pred), strict=True
-    ):
-        assert theirs.dtype == torch.bfloat16
-        np.testing.assert_array_equal(theirs.float().numpy(), tf.cast(ours, tf.float32))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("torch")
-@pytest.mark.parametrize("label", sorted(TORCH_LOSSES))
-def test_compiled_pytorch_computes_the_same(label: str) -> None:
-    spec = find(label)
-    y_true, y_pred = make_tensors(spec, TINY)
-    expected = make_call(CONTENDERS[0], spec, y_true, y_pred, forward_only=False)()
-    try:
-        call = make_call(TORCH_CONTENDERS[1], spec, y_true, y_pred, forward_only=False)
-    except RuntimeError as error:
-        pytest.skip(str(error))
-    assert call() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.usefixtures("torch")
-def test_pytorch_has_a_loss_for_each_label() -> None:
-    from fastloss.tools.bench import pytorch
-
-    assert set(pytorch.LOSSES) == TORCH_LOSSES | MONAI_LOSSES
-    assert contenders_of(SPARSE) == CONTENDERS + TORCH_CONTENDERS
-
-
-def test_pytorch_is_left_out_where_it_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "torch_version", lambda: None)
-    assert contenders_of(SPARSE) == CONTENDERS
-    assert describe(2, with_torch=True).torch == "not installed"
-    assert describe(2).torch == ""
-
-
-def test_pytorch_is_not_looked_for_where_it_has_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise AssertionError("PyTorch was asked for")
-
-    monkeypatch.setattr(contenders, "torch_version", fail)
-    monkeypatch.setattr(contenders, "find_spec", lambda name: None)
-    assert {spec.label for spec in LOSSES} >= TORCH_LOSSES | MONAI_LOSSES
-    for spec in LOSSES:
-        if spec.label not in TORCH_LOSSES:
-            assert contenders_of(spec) == tuple(
-                one for one in CONTENDERS if spec.name not in CUSTOM or one.library != "reference"
-            )
 
 
 def test_contenders_take_turns() -> None:
@@ -408,7 +293,9 @@ def plan() -> Plan:
 def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     console_module = pytest.importorskip("rich.console")
-    from fastloss.tools.bench.report import COLUMNS, print_report, write_csv, write_picture
+    from fastloss.tools.bench.picture import write_picture
+    from fastloss.tools.bench.record import COLUMNS, write_csv
+    from fastloss.tools.bench.report import print_report
 
     result = run(plan)
     assert not result.failures
@@ -427,7 +314,7 @@ def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
         if bound:
             rate = int(row["bytes"]) / float(row["ms_median"]) / 1e6
             assert float(row["gb_per_s"]) == pytest.approx(rate, rel=1e-3)
-        if row["contender"] == ROOF and bound:
+        if row["contender"] == ROOF.name and bound:
             assert float(row["roof_share"]) == 1
         assert float(row["ms_q20"]) <= float(row["ms_median"]) <= float(row["ms_q80"])
 
@@ -445,22 +332,25 @@ def test_report(plan: Plan, environment: Environment, tmp_path: Path) -> None:
         assert "GB/s: the bytes that must move" in text
 
 
-def test_report_shows_pytorch(environment: Environment, tmp_path: Path) -> None:
+def test_report_shows_other_contenders(environment: Environment, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     console_module = pytest.importorskip("rich.console")
-    from fastloss.tools.bench.report import print_report, write_picture
+    from fastloss.tools.bench.picture import write_picture
+    from fastloss.tools.bench.report import print_report
 
     pairs = [(spec, TINY) for spec in select_losses(["hinge", "squared_hinge"])]
     measured = run(Plan(pairs=pairs, rounds=1, memory_repeats=0, threads=2)).measurements
-    # What it looks like must not depend on whether PyTorch is here.
-    measured = [found for found in measured if not found.contender.startswith("torch")]
-    measured += [
-        replace(found, contender=contender.name)
-        for contender in TORCH_CONTENDERS
-        for found in measured
-        if found.contender == "keras_graph"
+    others = [
+        Contender("torch_eager", "PyTorch, eager", "torch", "eager"),
+        Contender("torch_compile", "PyTorch, compiled", "torch", "compile"),
     ]
-    failure = Failure(*pairs[0], "torch_compile", "torch.compile failed: no compiler")
+    measured += [
+        replace(found, contender=contender)
+        for contender in others
+        for found in measured
+        if found.contender.name == "keras_graph"
+    ]
+    failure = Failure(*pairs[0], others[1], "torch.compile failed: no compiler")
     console = console_module.Console(width=100)
     for chosen in (measured, [found for found in measured if found.spec.name == "hinge"]):
         with console.capture() as capture:
@@ -468,7 +358,7 @@ def test_report_shows_pytorch(environment: Environment, tmp_path: Path) -> None:
         text = " ".join(capture.get().split())
         assert "torch: 9.9" in text
         assert "PyTorch, compiled could not run hinge on 3x4 float32: torch.compile failed" in text
-        assert "PyTorch eager" in text or "PyTorch, eager" in text
+        assert "graph against PyTorch eager" in text or "PyTorch, eager" in text
     write_picture(tmp_path / "record.png", measured, environment)
 
 
