@@ -59,7 +59,10 @@ class Kernel(NamedTuple):
         from_logits: Whether it takes logits where its loss may take probabilities too.
         row_reduction: "mean" or "sum": how the elements of a row become the row's loss.
         needs_all_labels: Whether the first value depends on all labels.
+        has_dense_form: Whether a loss of class numbers also takes rows of labels, as smoothing
+            makes them of the numbers.
         couples_classes: Whether all classes have one loss together.
+        counts_positions: Whether it depends on how many positions there are.
         fuses_with_overlap: Whether it can be computed in the pass of an overlap loss: an
             elementwise loss of labels as they are, or a rowwise one that needs no more than the
             softmax.
@@ -72,7 +75,9 @@ class Kernel(NamedTuple):
     from_logits: bool = False
     row_reduction: str = "mean"
     needs_all_labels: bool = False
+    has_dense_form: bool = True
     couples_classes: bool = False
+    counts_positions: bool = False
     fuses_with_overlap: bool = False
 
     @property
@@ -157,10 +162,12 @@ def _rowwise(name: str, labels: Labels, *parameters: str) -> Kernel:
 
 
 def _crossentropy(
-    class_name: str, labels: Labels, *parameters: str, clips: tuple[str, ...] = ("epsilon",)
+    class_name: str, labels: Labels, *parameters: str, has_dense_form: bool = True
 ) -> Loss:
-    """A loss of rows of classes; `clips` are the further parameters of probabilities."""
+    """A loss of rows of classes; where labels may be rows, probabilities are clipped by epsilon."""
     kernel = _rowwise(snake(class_name), labels, *parameters)
+    kernel = kernel._replace(has_dense_form=has_dense_form)
+    clips = ("epsilon",) if has_dense_form else ()
     of_probabilities = kernel._replace(parameters=(*parameters, *clips))
     of_logits = _of_logits(kernel)._replace(fuses_with_overlap=True)
     return _loss(class_name, labels, Predictions.PROBABILITIES, of_probabilities, of_logits)
@@ -170,10 +177,10 @@ def _margin(class_name: str, labels: Labels) -> Loss:
     return _loss(class_name, labels, Predictions.SCORES, _rowwise(snake(class_name), labels))
 
 
-def _overlap(class_name: str, *parameters: str, couples_classes: bool = False) -> Loss:
+def _overlap(class_name: str, *parameters: str, **facts: bool) -> Loss:
     parameters = (*parameters, "smooth_numerator", "smooth_denominator")
     kernel = Kernel(snake(class_name), Pattern.OVERLAP, parameters, Labels.REGION)
-    kernel = kernel._replace(couples_classes=couples_classes)
+    kernel = kernel._replace(**facts)
     return _loss(class_name, Labels.REGION, Predictions.PROBABILITIES, kernel)
 
 
@@ -223,7 +230,9 @@ _FAMILIES: dict[str, tuple[Loss, ...]] = {
         _crossentropy("SparseCategoricalCrossentropy", Labels.CLASS),
         _crossentropy("CategoricalFocalCrossentropy", Labels.ONE_HOT, "alpha", "gamma"),
         _crossentropy("SparseCategoricalFocalCrossentropy", Labels.CLASS, "alpha", "gamma"),
-        _crossentropy("CategoricalGeneralizedCrossEntropy", Labels.CLASS, "q", clips=()),
+        _crossentropy(
+            "CategoricalGeneralizedCrossEntropy", Labels.CLASS, "q", has_dense_form=False
+        ),
         _margin("CategoricalHinge", Labels.ONE_HOT),
         _margin("SparseCategoricalHinge", Labels.CLASS),
     ),
@@ -246,6 +255,7 @@ _FAMILIES: dict[str, tuple[Loss, ...]] = {
         _overlap("FocalTversky", "alpha", "beta", "gamma"),
         _overlap("LogCoshDice"),
         _overlap("GeneralizedDice", "power", couples_classes=True),
+        _overlap("Matthews", counts_positions=True),
         _sorted("LovaszSoftmax", Labels.CLASS, Predictions.PROBABILITIES),
         _sorted("LovaszHinge", Labels.PROBABILITY, Predictions.SCORES),
     ),

@@ -94,6 +94,7 @@ from fastloss.losses.segmentation.lovasz import (
     lovasz_hinge,
     lovasz_softmax,
 )
+from fastloss.losses.segmentation.matthews import Matthews, matthews
 from fastloss.losses.segmentation.tversky import FocalTversky, Tversky, focal_tversky, tversky
 from fastloss.losses.similarity import CosineSimilarity, cosine_similarity
 from fastloss.registry import PUBLIC_NAMES

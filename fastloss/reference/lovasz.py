@@ -62,7 +62,7 @@ def softmax_groups(
     if sparse:
         if counted is not None:
             y_true = tf.where(tf.squeeze(counted, class_axis), y_true, tf.zeros_like(y_true))
-        y_true, y_pred = one_hot(y_true, y_pred, class_axis)
+        y_true, y_pred, _ = one_hot(y_true, y_pred, class_axis)
     labelled = tf.cast(y_true, y_pred.dtype) > 0.5
     p = activated(y_pred, activation, class_axis)
     errors = tf.abs(tf.cast(labelled, p.dtype) - p)

@@ -18,11 +18,15 @@ from fastloss.registry import Pattern, kernel, kernels
 
 
 class Sums(NamedTuple):
-    """Of each group: sum(t p), sum(p) and sum(t), or with `squared` sum(p^2) and sum(t^2)."""
+    """Of each group: sum(t p), sum(p) and sum(t), or with `squared` sum(p^2) and sum(t^2).
+
+    How many positions it has is counted only where the loss asks for it.
+    """
 
     intersection: Tensor
     predicted: Tensor
     labelled: Tensor
+    positions: Tensor | None = None
 
 
 def dice(sums: Sums, smooth_numerator: float, smooth_denominator: float) -> Tensor:
@@ -93,16 +97,32 @@ def generalized_dice(
     return 1 - (2 * hit + smooth_numerator) / (both + smooth_denominator)
 
 
+def matthews(sums: Sums, smooth_numerator: float, smooth_denominator: float) -> Tensor:
+    count, predicted, labelled = sums.positions, sums.predicted, sums.labelled
+    of_predictions = tf.nn.relu(predicted * (count - predicted))
+    product = of_predictions * tf.nn.relu(labelled * (count - labelled))
+    # The root has no derivative at 0, where labels or predictions are constant.
+    varies = product > 0
+    root = tf.where(varies, tf.sqrt(tf.where(varies, product, tf.ones_like(product))), 0)
+    covariance = count * sums.intersection - predicted * labelled
+    return 1 - (covariance + smooth_numerator) / (root + smooth_denominator)
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     kernel.name: globals()[kernel.name] for kernel in kernels(Pattern.OVERLAP)
 }
 
 
 class Regions(NamedTuple):
-    """Labels and predictions of one shape and dtype, ready for the sums."""
+    """Labels and predictions of one shape and dtype, ready for the sums.
+
+    `counted` says which positions have a part in them, with a 1 in place of the classes; None is
+    all.
+    """
 
     y_true: Tensor
     y_pred: Tensor
+    counted: Tensor | None = None
 
 
 def activated(y_pred: Tensor, activation: str, class_axis: int) -> Tensor:
@@ -150,7 +170,7 @@ def _regions(y_true: Tensor, y_pred: Tensor, options: OverlapOptions, class_axis
     if options.sparse:
         if counted is not None:
             y_true = tf.where(tf.squeeze(counted, class_axis), y_true, tf.zeros_like(y_true))
-        y_true, y_pred = one_hot(y_true, y_pred, class_axis)
+        y_true, y_pred, _ = one_hot(y_true, y_pred, class_axis)
     else:
         y_true = tf.cast(y_true, dtype)
     y_pred = activated(y_pred, options.activation, class_axis)
@@ -160,7 +180,7 @@ def _regions(y_true: Tensor, y_pred: Tensor, options: OverlapOptions, class_axis
     if not options.include_background:
         foreground = (slice(None),) * class_axis + (slice(1, None),)
         y_true, y_pred = y_true[foreground], y_pred[foreground]
-    return Regions(y_true, y_pred)
+    return Regions(y_true, y_pred, counted)
 
 
 def _sum(x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -179,12 +199,16 @@ def overlap(
     class_weight: Tensor | None = None,
 ) -> Tensor:
     """The same as `fastloss.ops.overlap`, argument for argument."""
-    y_true, y_pred = _regions(inputs.y_true, inputs.y_pred, options, layout.class_axis)
+    y_true, y_pred, counted = _regions(inputs.y_true, inputs.y_pred, options, layout.class_axis)
     couples = kernel(loss).couples_classes
     unsummed = {*layout.group_axes, layout.class_axis} if couples else {*layout.group_axes}
     axes = [axis for axis in range(len(y_pred.shape)) if axis not in unsummed]
     size = tf.square if options.squared else tf.identity
     sums = Sums(_sum(y_true * y_pred, axes), _sum(size(y_pred), axes), _sum(size(y_true), axes))
+    if kernel(loss).counts_positions:
+        ones = tf.ones_like(y_pred)
+        counts = ones if counted is None else tf.where(counted, ones, tf.zeros_like(ones))
+        sums = sums._replace(positions=_sum(counts, axes))
     if class_weight is not None and not options.include_background:
         class_weight = class_weight[1:]
     if couples:

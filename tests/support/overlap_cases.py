@@ -85,6 +85,8 @@ CASES = (
     Case("generalized_dice", "GeneralizedDice", {"per_image": True}),
     Case("generalized_dice", "GeneralizedDice", {**_SPARSE, "weight": "simple"}),
     Case("generalized_dice", "GeneralizedDice", {**_SPARSE, "class_weights": [0.5, 2.0, 1.0]}),
+    Case("matthews", "Matthews"),
+    Case("matthews", "Matthews", {**_SPARSE, "ignore_class": 1, "smooth_numerator": 0.5}),
     Case("lovasz_softmax", "LovaszSoftmax"),
     Case("lovasz_softmax", "LovaszSoftmax", {**_SPARSE, "ignore_class": 1}),
     Case("lovasz_hinge", "LovaszHinge", {"per_image": True}),
@@ -122,6 +124,11 @@ def score(
     if public == "Jaccard":
         same = EPSILON if smooth is None else smooth
         return 1 - (hit + same) / (both - hit + same)
+    if public == "Matthews":
+        missed, wrong = (t * (1 - p)).sum(), ((1 - t) * p).sum()
+        rest = ((1 - t) * (1 - p)).sum()
+        product = (hit + wrong) * (hit + missed) * (rest + wrong) * (rest + missed)
+        return 1 - (hit * rest - wrong * missed + above) / (np.sqrt(product) + below)
     assert public in ("Tversky", "FocalTversky"), public
     standard = (0.5, 0.5) if public == "Tversky" else (0.7, 0.3)
     alpha, beta = (x if y is None else y for x, y in zip(standard, (alpha, beta), strict=True))

@@ -30,9 +30,15 @@ class Arguments(NamedTuple):
     class_weight: Array | None = None
 
 
-def _score(loss: str, parameters: tuple[float, ...], sums: tuple[Any, Any, Any]) -> Any:
-    """One loss from the sums of one group."""
-    both, predicted, expected = sums
+def _score(loss: str, parameters: tuple[float, ...], sums: tuple[Any, Any, Any, Any]) -> Any:
+    """One loss from the sums of one group, and how many positions it has."""
+    both, predicted, expected, count = sums
+    if loss == "matthews":
+        smooth_numerator, smooth_denominator = parameters
+        variances = predicted * (count - predicted) * expected * (count - expected)
+        covariance = count * both - predicted * expected
+        root = np.sqrt(variances) if variances.real > 0 else 0.0 * variances
+        return 1 - (covariance + smooth_numerator) / (root + smooth_denominator)
     if loss in ("dice", "log_cosh_dice"):
         smooth_numerator, smooth_denominator = parameters
         dice = 1 - (2 * both + smooth_numerator) / (predicted + expected + smooth_denominator)
@@ -52,11 +58,11 @@ def _score(loss: str, parameters: tuple[float, ...], sums: tuple[Any, Any, Any])
 
 def _generalized(parameters: tuple[float, ...], sums: list[Any], weights: Array) -> Any:
     power, smooth_numerator, smooth_denominator = parameters
-    present = [expected.real**-power for _, _, expected in sums if expected.real > 0]
+    present = [expected.real**-power for _, _, expected, _ in sums if expected.real > 0]
     rarest = max(present, default=1.0)
     each = [
         (expected.real**-power if expected.real > 0 else rarest) * weight
-        for (_, _, expected), weight in zip(sums, weights, strict=True)
+        for (_, _, expected, _), weight in zip(sums, weights, strict=True)
     ]
     both = sum(w * s[0] for w, s in zip(each, sums, strict=True))
     total = sum(w * (s[1] + s[2]) for w, s in zip(each, sums, strict=True))
@@ -91,11 +97,13 @@ def rows_of(arguments: Arguments, y_true: Array, classes: int) -> tuple[Array, A
 
 
 def tables_of(arguments: Arguments, y_true: Array, p: Array) -> Array:
-    """The three sums of each image and class, (3, images, classes)."""
+    """The three sums of each image and class, and its positions, (4, images, classes)."""
     labels, counts = rows_of(arguments, y_true, p.shape[2])
     p = p * counts[:, :, None]
     power = 2 if arguments.squared else 1
-    tables = np.array([x.sum(axis=(1, 3)) for x in (labels * p, p**power, labels**power + 0 * p)])
+    positions = counts[:, :, None] + 0 * p
+    summed = (labels * p, p**power, labels**power + 0 * p, positions)
+    tables = np.array([x.sum(axis=(1, 3)) for x in summed])
     return tables if arguments.per_outer else tables.sum(axis=1, keepdims=True)
 
 
@@ -117,7 +125,7 @@ def score(arguments: Arguments, tables: Array) -> Array:
                 ]
             )
         else:
-            whole = tuple(sum(s[i] for s in sums) + 0.0 for i in range(3))
+            whole = tuple(sum(s[i] for s in sums) + 0.0 for i in range(4))
             values.append([_score(arguments.loss, arguments.parameters, whole)])
     table = np.array(values).reshape(images, -1)
     if not arguments.per_class:
