@@ -17,8 +17,7 @@ struct ChunkSums {
   int64_t positions = 0;               // with a part in the sums of a column
   int64_t bad_position = kNoPosition;  // the first whose label is neither a class nor ignored
 
-  ChunkSums(int64_t columns, int64_t fused_terms)
-      : columns(columns), fused_terms(fused_terms) {}
+  ChunkSums(int64_t columns, int64_t fused_terms) : columns(columns), fused_terms(fused_terms) {}
 };
 
 struct TensorSums {
