@@ -104,13 +104,13 @@ FASTLOSS_INLINE T abs(T x) {
 // NaN if either is, unlike C's fmin; of zeros of unequal sign, either.
 template <class T>
 FASTLOSS_INLINE T min(T a, T b) {
-  return (a < b) | is_nan(a) ? a : b;
+  return ((a < b) | is_nan(a)) ? a : b;
 }
 
 // NaN if either is, unlike C's fmax; of zeros of unequal sign, either.
 template <class T>
 FASTLOSS_INLINE T max(T a, T b) {
-  return (a > b) | is_nan(a) ? a : b;
+  return ((a > b) | is_nan(a)) ? a : b;
 }
 
 namespace detail {
@@ -481,9 +481,9 @@ FASTLOSS_INLINE T pow(T x, T y) {
   result = exponent > F::kExp2Bound ? F::kInfinity : result;
   result = exponent < -F::kExp2Bound ? T(0) : result;
   T limit = (x == 0 ? -y : y) > 0 ? F::kInfinity : T(0);
-  result = (x == 0) | (x == F::kInfinity) ? limit : result;
-  result = (x >= 0) & !is_nan(y) ? result : F::kNan;
-  return (x == 1) | (y == 0) ? T(1) : result;
+  result = ((x == 0) | (x == F::kInfinity)) ? limit : result;
+  result = ((x >= 0) & !is_nan(y)) ? result : F::kNan;
+  return ((x == 1) | (y == 0)) ? T(1) : result;
 }
 
 namespace detail {

@@ -17,41 +17,41 @@ int64_t count_between(const Dims& shape, int64_t begin, int64_t end) {
   return count_of(Dims(shape.begin() + begin, shape.begin() + end));
 }
 
-Geometry with_classes(const Dims& shape, const Dims& kept, int64_t axis) {
+Geometry with_classes(const Dims& shape, const Dims& group_axes, int64_t axis) {
   Geometry g;
   g.outer = axis > 0 ? shape[0] : 1;
   g.above = axis > 0 ? count_between(shape, 1, axis) : 1;
   g.classes = shape[axis];
   g.inner = count_between(shape, axis + 1, int64_t(shape.size()));
-  for (const int64_t dim : kept) {
+  for (const int64_t dim : group_axes) {
     if (dim == axis)
       g.per_class = true;
     else if (dim == 0)
       g.per_outer = true;
     else
       throw invalid("dimension " + std::to_string(dim) +
-                    " is kept; beside classes, expected the first dimension or none");
+                    " is a group axis; beside classes, expected the first dimension or none");
   }
   return g;
 }
 
-// Neighbouring dimensions that are kept, or summed over, are one.
-Geometry without_classes(const Dims& shape, const Dims& kept) {
-  std::vector<int64_t> runs;  // kept and summed over, in turn
-  bool keeps = true;
+// Neighbouring dimensions of groups, or of what is summed over, are one.
+Geometry without_classes(const Dims& shape, const Dims& group_axes) {
+  std::vector<int64_t> runs;  // of groups and of what is summed over, in turn
+  bool in_groups = true;
   runs.push_back(1);
   for (int64_t dim = 0, next = 0; dim < int64_t(shape.size()); ++dim) {
-    const bool is_kept = next < int64_t(kept.size()) && kept[next] == dim;
-    next += is_kept;
-    if (is_kept != keeps) {
-      keeps = is_kept;
+    const bool is_group_axis = next < int64_t(group_axes.size()) && group_axes[next] == dim;
+    next += is_group_axis;
+    if (is_group_axis != in_groups) {
+      in_groups = is_group_axis;
       runs.push_back(1);
     }
     runs.back() *= shape[dim];
   }
   if (runs.size() > 4)
-    throw invalid("the kept dimensions " + text_of(kept) + " of the shape " + text_of(shape) +
-                  " lie too far apart; expected them at the front and in one more place");
+    throw invalid("the group axes " + text_of(group_axes) + " of the shape " + text_of(shape) +
+                  " are in too many places; expected them at the front and in one more place");
   runs.resize(4, 1);
   Geometry g;
   g.outer = runs[0], g.above = runs[1], g.classes = runs[2], g.inner = runs[3];
@@ -74,7 +74,7 @@ class Overlap : public LossAttributes {
 
   Overlap(const Attributes& attributes, bool per_row)
       : LossAttributes(attributes, per_row),
-        kept_(attributes.integers("kept")),
+        group_axes_(attributes.integers("group_axes")),
         class_axis_(attributes.integer("class_axis")),
         activation_(activation_code(attributes.string("activation"))),
         sparse_(attributes.integer("sparse")),
@@ -114,16 +114,16 @@ class Overlap : public LossAttributes {
     if (class_axis_ >= rank)
       throw invalid(loss_ + ": class_axis is " + std::to_string(class_axis_) +
                     " and y_pred has shape " + text_of(shape) + "; expected one of its dimensions");
-    for (const int64_t dim : kept_) {
+    for (const int64_t dim : group_axes_) {
       if (dim < 0 || dim >= rank)
         throw invalid(loss_ + ": dimension " + std::to_string(dim) +
-                      " is kept and y_pred has shape " + text_of(shape) +
+                      " is a group axis and y_pred has shape " + text_of(shape) +
                       "; expected some of its dimensions");
       inputs->rows.push_back(shape[dim] - (skips_first_ && dim == class_axis_ && shape[dim] > 0));
     }
     check_labels(*inputs);
-    const Geometry geometry =
-        class_axis_ < 0 ? without_classes(shape, kept_) : with_classes(shape, kept_, class_axis_);
+    const Geometry geometry = class_axis_ < 0 ? without_classes(shape, group_axes_)
+                                              : with_classes(shape, group_axes_, class_axis_);
     if (inputs->weight)
       read_weight(run, inputs->weight, inputs->y_pred, inputs->rows, &inputs->weights);
     fastloss_overlap& call = inputs->call;
@@ -193,7 +193,7 @@ class Overlap : public LossAttributes {
                     text_of(expected));
   }
 
-  Dims kept_;
+  Dims group_axes_;
   int64_t class_axis_;
   int32_t activation_;
   int64_t sparse_, squared_;
@@ -209,7 +209,7 @@ class Overlap : public LossAttributes {
 void register_overlap() {
   const char* const class_weight = "class_weight: M * W";
   const auto extend = [](Op& op) {
-    op.attribute("kept: list(int)").attribute("class_axis: int");
+    op.attribute("group_axes: list(int)").attribute("class_axis: int");
     op.attribute("activation: {'none', 'sigmoid', 'softmax'}").attribute("sparse: int");
     op.attribute("squared: int = 0").attribute("include_background: int = 1");
     op.attribute("has_ignore_class: int = 0").attribute("ignore_class: int = 0");

@@ -172,7 +172,7 @@ class _Boxes(_Call):
 
 class _Overlap(_Call):
     own_attributes: ClassVar[tuple[str, ...]] = (
-        *("kept", "class_axis", "activation", "sparse", "squared", "include_background"),
+        *("group_axes", "class_axis", "activation", "sparse", "squared", "include_background"),
         *("has_ignore_class", "ignore_class", "factor", "fused_terms", "fused_term_factors"),
         *("fused_term_parameters", "fused_term_counts"),
     )
@@ -199,7 +199,7 @@ class _Overlap(_Call):
             include_background=bool(attribute("include_background")),
             ignore_class=self.ignore_class,
         )
-        layout = Layout(tuple(attribute("kept")), attribute("class_axis"))
+        layout = Layout(tuple(attribute("group_axes")), attribute("class_axis"))
         rest = (self.given, options, layout, self.second_weight)
         term = KernelTerm(self.text("loss"), self.numbers("parameters"), *self.numbers("factor"))
         fused_terms = self._fused_terms()

@@ -154,7 +154,7 @@ def _attributes(
         "loss": loss,
         "parameters": float64_bits(parameters),
         "reduction": inputs.reduction.kind,
-        "kept": layout.group_axes,
+        "group_axes": layout.group_axes,
         "class_axis": layout.class_axis,
         "activation": options.activation,
         "sparse": int(options.sparse),

@@ -84,7 +84,7 @@ struct RowAlong {
   // A part of a vector of labels, made T. Where kept, neighbouring threads have neighbouring words.
   __device__ __forceinline__ void read_y(int vector, int part, T* y) const {
     RawVectors<1, kPart> raw;
-    uint32_t (&words)[RawVectors<1, kPart>::kWords] = raw.words[0];
+    auto& words = raw.words[0];
     const bool keeps = vector < kept;
     uint32_t* const place = keeps ? kept_y() + part * label_words * kept + vector : nullptr;
     if (has_y && keeps) {
