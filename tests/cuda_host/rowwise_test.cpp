@@ -4,7 +4,7 @@
 
 namespace {
 
-using fastloss::cuda::room;
+using fastloss::cuda::shared_limit;
 
 const int32_t kPredictions[] = {FASTLOSS_FLOAT32, FASTLOSS_BFLOAT16, FASTLOSS_FLOAT64,
                                 FASTLOSS_FLOAT16};
@@ -111,11 +111,11 @@ void check_losses() {
         // Sparse labels of few dtypes hold few classes, which rows of one class lack.
         if (loss.sparse && !shape[1]) continue;
         // With little shared memory, most of a row is read again.
-        room = turn % 3 == 2 ? 20 << 10 : 225 << 10;
-        if (shape[2] == 1 && shape[1] <= 256) room = 225 << 10;
+        shared_limit = turn % 3 == 2 ? 20 << 10 : 225 << 10;
+        if (shape[2] == 1 && shape[1] <= 256) shared_limit = 225 << 10;
         check_loss(loss, prediction, label, shape, int(turn % 5));
       }
-  room = 225 << 10;
+  shared_limit = 225 << 10;
 }
 
 // The two most used losses, over all shapes.
@@ -164,12 +164,12 @@ void check_equal_rows() {
         Outputs sum(call, 3);
         check(!forward(call, true, true, &sum), "forward");
         if (classes > 1027) {
-          room = 8 << 10;
+          shared_limit = 8 << 10;
           Outputs scarce(call, 3);
           check(!forward(call, true, true, &scarce), "forward with a small cache");
           check(scarce.loss == sum.loss && scarce.gradient == sum.gradient,
                 "the size of the cache changes no bit");
-          room = 225 << 10;
+          shared_limit = 225 << 10;
         }
         call.reduction = FASTLOSS_NONE;
         Outputs each(call, 0);

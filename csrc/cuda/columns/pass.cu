@@ -82,8 +82,8 @@ __device__ __forceinline__ T evaluate_task(const TaggedTask<T>& task, double fac
                                            const T* stage, T* slopes) {
   constexpr int kElements = 4;
   const int64_t low = task.first_pred > bounds.column ? task.first_pred : bounds.column;
-  const int64_t task_end = task.first_pred + task.columns,
-                tile_end = bounds.column + bounds.columns;
+  const int64_t task_end = task.first_pred + task.columns;
+  const int64_t tile_end = bounds.column + bounds.columns;
   const int64_t high = task_end < tile_end ? task_end : tile_end;
   if (low >= high) return 0;
   const unsigned columns = static_cast<unsigned>(high - low);

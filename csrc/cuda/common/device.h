@@ -52,7 +52,7 @@ __device__ __forceinline__ void* shared_memory() {
 constexpr int64_t kSharedBytes = 46 << 10;
 
 // The most that a launch may opt in to, again without what static arrays need.
-inline int64_t shared_room() {
+inline int64_t max_shared_bytes() {
   int device = 0, bytes = 0;
   if (cudaGetDevice(&device) ||
       cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device)) {

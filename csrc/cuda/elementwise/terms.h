@@ -13,12 +13,12 @@ namespace fastloss {
 namespace FASTLOSS_ISA {
 
 #define FASTLOSS_ID(NAME, ...) NAME,
-enum class LossId : int32_t { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ID) };
+enum class ElementwiseLossId : int32_t { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ID) };
 #undef FASTLOSS_ID
 
 template <class T>
 struct TaggedTerm {
-  LossId loss;
+  ElementwiseLossId loss;
   bool specialized;
   double term_scale;  // the term's factor, divided by the columns for a mean over them
   alignas(8) unsigned char functor[8 * sizeof(T)];
@@ -27,14 +27,14 @@ struct TaggedTerm {
   TaggedTerm(const fastloss_term& term, double term_scale)
       : loss(), specialized(false), term_scale(term_scale), functor() {
 #define FASTLOSS_TAG(NAME, ...) \
-  if (!std::strcmp(term.loss, #NAME)) set<NAME<T>>(LossId::NAME, term.parameters);
+  if (!std::strcmp(term.loss, #NAME)) set<NAME<T>>(ElementwiseLossId::NAME, term.parameters);
     FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_TAG)
 #undef FASTLOSS_TAG
   }
 
  private:
   template <class Loss>
-  void set(LossId id, const double* parameters) {
+  void set(ElementwiseLossId id, const double* parameters) {
     using Special = typename Specialization<Loss>::type;
     loss = id;
     specialized = Specialization<Loss>::applies(parameters);
@@ -73,7 +73,7 @@ __device__ __forceinline__ void visit_term(const TaggedTerm<T>& term, bool binar
     }
   };
 #define FASTLOSS_VISIT(NAME, ...)                                                                 \
-  case LossId::NAME: {                                                                            \
+  case ElementwiseLossId::NAME: {                                                                 \
     using Special = typename Specialization<NAME<T>>::type;                                       \
     if constexpr (!std::is_void<Special>::value) {                                                \
       if (term.specialized) return visit_functor(reinterpret_cast<const Special*>(term.functor)); \

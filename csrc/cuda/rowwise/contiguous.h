@@ -60,7 +60,7 @@ using LongRow = RowGroup<kAtLabel ? 512 : kThreads, kAtLabel ? 512 : kThreads>;
 using MediumRow = RowGroup<kThreads, kThreads>;
 using WarpRow = RowGroup<kWarp, kThreads>;
 
-// Shared memory of a block that leaves shared for others on its multiprocessor.
+// Shared memory of a block that leaves some to others on its multiprocessor.
 constexpr int64_t kModestBytes = 64 << 10;
 
 template <int kSize, bool kAtLabel, class Group>
@@ -81,7 +81,7 @@ int launch_with(const RowPass<typename Predictions<kSize>::T>& pass, int64_t sha
 
 template <int kSize, bool kAtLabel>
 int launch_contiguous(const RowPass<typename Predictions<kSize>::T>& pass, void* stream) {
-  const int64_t bytes = pass.classes * kSize, shared = shared_room();
+  const int64_t bytes = pass.classes * kSize, shared = max_shared_bytes();
   const int64_t modest = std::min(shared, kModestBytes);
   if (bytes <= kWarpRowBytes) return launch_with<kSize, kAtLabel, WarpRow>(pass, modest, stream);
   if (bytes <= kMediumRowBytes)
