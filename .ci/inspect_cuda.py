@@ -4,7 +4,7 @@
     .ci/inspect_cuda.py build/libfastloss_cuda.so [--markdown]
 
 Fails where a kernel keeps anything in local memory, spilled registers included, and where a kernel
-that walks predictions lacks a load of 16 bytes, or one that writes a gradient a store of 16 bytes.
+that reads predictions lacks a load of 16 bytes, or one that writes a gradient a store of 16 bytes.
 Needs cuobjdump and nvdisasm, of the CUDA toolkit or of
 `pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`.
 """
@@ -97,17 +97,17 @@ def plain(kernels: list[str]) -> dict[str, str]:
 
 def writes_gradient(name: str) -> bool:
     pattern = (
-        r"one_loss<.*, true>$|scale_by|box_losses<[48]|column_losses<|overlap_walk<\d, true"
-        r"|rows_along|rows_in_tiles"
+        r"single_term<.*, true>$|scale_by|box_losses<[48]|column_losses<|overlap_pass<\d, true"
+        r"|contiguous_rows|short_rows"
     )
     return bool(re.match(pattern, name))
 
 
-def walks(name: str) -> bool:
-    of_elements = ("one_loss<", "scale_by<", "any_losses<", "row_losses<")
-    of_rows = ("rows_along<", "rows_in_tiles<")
+def reads_predictions(name: str) -> bool:
+    of_elements = ("single_term<", "scale_by<", "multi_term<", "multi_term_rows<")
+    of_rows = ("contiguous_rows<", "short_rows<")
     return name.startswith(
-        (*of_elements, *of_rows, "box_losses<", "column_losses<", "overlap_walk<")
+        (*of_elements, *of_rows, "box_losses<", "column_losses<", "overlap_pass<")
     )
 
 
@@ -115,7 +115,7 @@ def faults_of(name: str, usage: dict[str, int], count: collections.Counter[str])
     faults = []
     if usage["STACK"] or usage["LOCAL"] or any(key.startswith(("LDL", "STL")) for key in count):
         faults.append(f"{name}: keeps {usage['STACK'] + usage['LOCAL']} bytes in local memory")
-    for wanted, kind in ((walks(name), "LDG"), (writes_gradient(name), "STG")):
+    for wanted, kind in ((reads_predictions(name), "LDG"), (writes_gradient(name), "STG")):
         if wanted and not any(key.startswith(kind) and "128" in key for key in count):
             verb = "load" if kind == "LDG" else "store"
             faults.append(f"{name}: has no {verb} of 16 bytes")
@@ -127,13 +127,13 @@ DTYPES = {"2": "half", "4": "float32", "8": "float64"}
 
 def family(name: str) -> tuple[str, str]:
     """A row and a column of the table: the loss, and what of it is computed in which size."""
-    match = re.match(r"overlap_walk<(\d), (\w+), \(Meets\)(\d), (\w+)>$", name)
+    match = re.match(r"overlap_pass<(\d), (\w+), \(OverlapCase\)(\d), (\w+)>$", name)
     if match:
-        size, slope, meets, wide = match.groups()
-        met = ("shares", "elements", "classes", "rows")[int(meets)]
+        size, slope, case, wide = match.groups()
+        case = ("independent", "independent, fused", "class labels", "label rows")[int(case)]
         what = "gradient" if slope == "true" else "sum"
-        return f"overlap: {met}{', wide' * (wide == 'true')}", f"{DTYPES[size]} {what}"
-    match = re.match(r"one_loss<(\w+)<\w+((?:, (?:true|false))*)>, (\d), (\w+), (\w+)>$", name)
+        return f"overlap: {case}{', wide' * (wide == 'true')}", f"{DTYPES[size]} {what}"
+    match = re.match(r"single_term<(\w+)<\w+((?:, (?:true|false))*)>, (\d), (\w+), (\w+)>$", name)
     if not match:
         return name, ""
     loss, flags, size, value, slope = match.groups()

@@ -2,13 +2,19 @@
 # machines without a driver.
 # The tests compile the same sources for the host.
 set(fastloss_cuda_sources
-  csrc/cuda/elementwise/multi_term.cu
-  csrc/cuda/common/arrays.cu
   csrc/cuda/boxes/driver.cu
+  csrc/cuda/boxes/pass.cu
   csrc/cuda/columns/driver.cu
-  csrc/cuda/elementwise/driver.cu
+  csrc/cuda/columns/pass.cu
+  csrc/cuda/common/arrays.cu
+  csrc/cuda/common/divisor.cu
   csrc/cuda/common/expand.cu
   csrc/cuda/common/library.cpp
+  csrc/cuda/common/scalar_probe.cu
+  csrc/cuda/common/summary.cu
+  csrc/cuda/elementwise/driver.cu
+  csrc/cuda/elementwise/guess.cu
+  csrc/cuda/elementwise/multi_term.cu
   csrc/cuda/elementwise/single_term_double.cu
   csrc/cuda/elementwise/single_term_float.cu
   csrc/cuda/elementwise/single_term_half.cu
@@ -17,15 +23,13 @@ set(fastloss_cuda_sources
   csrc/cuda/overlap/pass_double.cu
   csrc/cuda/overlap/pass_float.cu
   csrc/cuda/overlap/pass_half.cu
-  csrc/cuda/rowwise/row_summary.cu
   csrc/cuda/rowwise/contiguous_double.cu
   csrc/cuda/rowwise/contiguous_float.cu
   csrc/cuda/rowwise/contiguous_half.cu
-  csrc/cuda/rowwise/strided.cu
-  csrc/cuda/rowwise/short_rows.cu
   csrc/cuda/rowwise/driver.cu
-  csrc/cuda/common/scalar_probe.cu
-  csrc/cuda/common/summary.cu
+  csrc/cuda/rowwise/row_summary.cu
+  csrc/cuda/rowwise/short_rows.cu
+  csrc/cuda/rowwise/strided.cu
   csrc/api/boxes_call.cpp
   csrc/api/call.cpp
   csrc/api/columns_call.cpp

@@ -90,6 +90,7 @@ struct categorical_crossentropy_from_logits : RowwiseLoss<T> {
 template <class T, bool kSquare = false>
 struct categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
   using GammaTwo = categorical_focal_crossentropy_from_logits<T, true>;
+  static bool gamma_is_two(const double* parameters) { return parameters[1] == 2; }
   CategoricalFocus<T, kSquare> focus;
   explicit categorical_focal_crossentropy_from_logits(const double* parameters)
       : focus(parameters) {}
@@ -121,6 +122,7 @@ struct categorical_crossentropy : OfProbabilities<T> {
 template <class T, bool kSquare = false>
 struct categorical_focal_crossentropy : OfProbabilities<T> {
   using GammaTwo = categorical_focal_crossentropy<T, true>;
+  static bool gamma_is_two(const double* parameters) { return parameters[1] == 2; }
   CategoricalFocus<T, kSquare> focus;
   T low, high;
   explicit categorical_focal_crossentropy(const double* parameters)

@@ -1,5 +1,5 @@
-// What the tests of the CUDA sources share: arrays of any dtype, of their exact size, so that the
-// address sanitizer sees what goes beside them, and how they are compared.
+// What the tests of the CUDA sources share: arrays of any dtype and of their exact size, so that
+// the address sanitizer sees accesses outside of them, and comparisons.
 #pragma once
 
 #include <cmath>
@@ -35,14 +35,14 @@ inline double uniform() {
   return (state >> 8) / 16777216.0;
 }
 
-// Numbers of any dtype that begin `offset` elements behind a multiple of 16 bytes.
+// Numbers of any dtype, `offset` elements after a multiple of 16 bytes.
 class Array {
  public:
   Array(int32_t dtype, int64_t count, int offset = 0)
       : dtype_(dtype), size_(fastloss::dtype_size(dtype)), count_(count) {
     const size_t bytes = static_cast<size_t>((count + offset) * size_);
     memory_ = std::aligned_alloc(16, (bytes + 31) / 16 * 16);
-    // At the end of its memory, as far as 16 bytes allow: the sanitizer knows no other border.
+    // The sanitizer sees the end of the allocation only, so the array ends there, but for padding.
     data_ = static_cast<char*>(memory_) + offset * size_;
     std::memset(memory_, 0x7b, (bytes + 31) / 16 * 16);
   }
@@ -127,6 +127,11 @@ class Array {
   char* data_;
 };
 
+// What losses of such predictions are computed in.
+inline int32_t wide_of(int32_t dtype) {
+  return dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+}
+
 inline double tolerance_of(int32_t dtype) {
   switch (dtype) {
     case FASTLOSS_FLOAT64:
@@ -149,6 +154,12 @@ inline bool close(const Array& x, const Array& y, double tolerance) {
   for (int64_t i = 0; i < x.count(); ++i)
     if (!close(x.at(i), y.at(i), tolerance)) return false;
   return true;
+}
+
+inline int report() {
+  std::printf("%d passed, %d failed; %lld kernels\n", checks - failures, failures,
+              static_cast<long long>(fastloss::cuda::launches));
+  return failures != 0;
 }
 
 }  // namespace

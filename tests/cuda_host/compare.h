@@ -9,7 +9,7 @@
 
 namespace {
 
-// Errors count in proportion to the largest number: sums of different order cancel differently.
+// Errors are relative to the largest number, as sums in different orders cancel differently.
 inline bool near(const Array& x, const Array& y, double tolerance) {
   double largest = 0;
   for (int64_t i = 0; i < y.count(); ++i)
@@ -31,7 +31,7 @@ struct Pattern {
   int (*cpu_backward)(const Call*, const void* upstream, void* gradient);
 };
 
-// How many numbers the outputs of a call have; no values of terms for 0.
+// How many numbers the outputs of a call have.
 struct Outputs {
   int64_t losses, values, elements;
 };
@@ -43,7 +43,7 @@ class Comparison {
       : pattern_(pattern),
         call_(call),
         outputs_(outputs),
-        wide_(call.y_pred_dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32),
+        wide_(wide_of(call.y_pred_dtype)),
         loss_tolerance_(wide_ == FASTLOSS_FLOAT64 ? 1e-11 : 2e-5),
         gradient_tolerance_(std::max(loss_tolerance_, tolerance_of(call.y_pred_dtype))),
         offset_(offset) {}
@@ -62,10 +62,10 @@ class Comparison {
       if (scalar) check(near(found.values, expected.values, loss_tolerance_), "the terms' values");
       if (with_gradient)
         check(near(found.gradient, expected.gradient, gradient_tolerance_), "the gradient");
-      check(!forward(call_, with_gradient, Turns::backwards, &again), "forward, turned round");
+      check(!forward(call_, with_gradient, Turns::backwards, &again), "forward, backwards");
       check(again.loss == found.loss && (!scalar || again.values == found.values) &&
                 (!with_gradient || again.gradient == found.gradient),
-            "whose turn comes first changes no bit");
+            "the order of threads changes no bit");
     }
     Array upstream(wide_, outputs_.losses);
     upstream.fill(false);
@@ -118,11 +118,11 @@ class Comparison {
   const int offset_;
 };
 
-// The bits of a call do not depend on where its arrays lie.
+// The bits of a result do not depend on the alignment of the arrays.
 template <class Call>
 void check_moved(const Pattern<Call>& pattern, Call call, Outputs outputs, int64_t labels) {
   const int32_t dtype = call.y_pred_dtype;
-  const int32_t wide = dtype == FASTLOSS_FLOAT64 ? FASTLOSS_FLOAT64 : FASTLOSS_FLOAT32;
+  const int32_t wide = wide_of(dtype);
   Array loss(wide, outputs.losses), gradient(dtype, outputs.elements);
   const void* const y_true = call.y_true;
   const void* const y_pred = call.y_pred;
@@ -137,14 +137,8 @@ void check_moved(const Pattern<Call>& pattern, Call call, Outputs outputs, int64
     check(!pattern.forward(&call, moved_loss.data(), nullptr, moved.data(), scratch.data()),
           "forward");
     if (!offset) loss.copy(moved_loss), gradient.copy(moved);
-    check(moved_loss == loss && moved == gradient, "an offset changes no bit");
+    check(moved_loss == loss && moved == gradient, "alignment changes no bit");
   }
-}
-
-inline int report() {
-  std::printf("%d passed, %d failed; %lld kernels\n", checks - failures, failures,
-              static_cast<long long>(fastloss::cuda::launches));
-  return failures != 0;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace cuda {
 Index threadIdx, blockIdx, gridDim;
 Turns turns = Turns::forwards;
 int64_t launches = 0;
-int64_t room = 225 << 10;
+int64_t shared_limit = 225 << 10;
 
 namespace {
 
@@ -40,8 +40,8 @@ Slot slots[2][kMaxThreads];
 std::vector<double> shared;
 std::mutex running;
 
-/* swapcontext makes two calls of the system each time, so fibers, once begun, are resumed by
- * longjmp. The address sanitizer follows the former only. */
+/* swapcontext makes two system calls each time, so once they have begun, fibers are resumed by
+ * longjmp; but the address sanitizer can only follow swapcontext. */
 #ifdef __SANITIZE_ADDRESS__
 ucontext_t scheduler;
 void resume(Fiber* fiber) { swapcontext(&scheduler, &fiber->context); }
@@ -59,7 +59,7 @@ void suspend(Fiber* fiber) {
 }
 #endif
 
-/* A fiber does the next block when it has done one. */
+/* A fiber is reused for the next block. */
 void start() {
   for (;;) {
     (*body)();
@@ -78,15 +78,16 @@ void prepare(Fiber* fiber) {
   makecontext(&fiber->context, start, 0);
 }
 
-/* A barrier that some threads never reach would hang a GPU. */
+/* A barrier that some threads do not reach hangs a GPU. */
 void require_together(int done) {
   if (done == 0 || done == threads) return;
-  std::fprintf(stderr, "%d of %d threads ended where the others met at a barrier\n", done, threads);
+  std::fprintf(stderr, "%d of %d threads ended while the others waited at a barrier\n", done,
+               threads);
   std::abort();
 }
 
 void run_block() {
-  /* What was in it is nobody's. */
+  /* Kernels must not rely on what an earlier block left. */
   std::fill(shared.begin(), shared.end(), std::nan(""));
   for (int i = 0; i < threads; ++i) prepare(&fibers[i]);
   int done = 0;
@@ -109,7 +110,7 @@ void __syncthreads() { suspend(&fibers[current]); }
 void* shared_memory() { return shared.data(); }
 
 const Slot& exchange(const Slot& own, int thread) {
-  /* By turns, so that nobody writes what another has yet to read. */
+  /* Alternating, so that no thread overwrites what another has yet to read. */
   Slot* const slot = slots[fibers[current].exchanges++ % 2];
   slot[current] = own;
   __syncthreads();
@@ -118,7 +119,8 @@ const Slot& exchange(const Slot& own, int thread) {
 
 int run(const std::function<void()>& kernel, int64_t blocks, int block_threads,
         int64_t shared_bytes) {
-  if (blocks < 1 || blocks > INT32_MAX || block_threads > kMaxThreads || shared_bytes > room)
+  if (blocks < 1 || blocks > INT32_MAX || block_threads > kMaxThreads ||
+      shared_bytes > shared_limit)
     return fail("a GPU has no room for %lld blocks of %d threads with %lld bytes",
                 static_cast<long long>(blocks), block_threads,
                 static_cast<long long>(shared_bytes));

@@ -1,6 +1,6 @@
-/* CUDA's names for a host compiler: a block is a set of fibers of one thread, of which each runs to
- * the next barrier in turn. So kernels are tested, and looked at by the sanitizers, without a GPU.
- */
+/* CUDA's names for a host compiler, so that kernels can be tested, and run under the sanitizers,
+ * without a GPU. A block is a set of fibers of one thread, each of which runs to the next barrier
+ * in turn. */
 #pragma once
 
 #include <cstddef>
@@ -22,29 +22,29 @@ struct Index {
   unsigned x = 0;
 };
 
-/* What a fiber sees of itself. */
+/* Those of the fiber that is running. */
 extern Index threadIdx, blockIdx, gridDim;
 
 void __syncthreads();
 void* shared_memory();
 
-/* In which order blocks, and the threads of a block, take their turns; it must not matter. */
+/* The order in which blocks, and the threads of a block, run; results must not depend on it. */
 enum class Turns { forwards, backwards };
 extern Turns turns;
 /* Kernels started so far. */
 extern int64_t launches;
 
-/* What threads hand over at once. */
+/* What threads exchange at once. */
 struct Slot {
   uint64_t words[4];
 };
 
-/* Hands a slot over and returns that of another thread, until the next call; a barrier. */
+/* A barrier: publishes a slot, and returns that of another thread, valid until the next call. */
 const Slot& exchange(const Slot& own, int thread);
 
 template <class T>
 T from_thread(const T& x, int thread) {
-  static_assert(sizeof(T) <= sizeof(Slot), "a lane hands over a slot");
+  static_assert(sizeof(T) <= sizeof(Slot), "lanes exchange a slot");
   Slot own = {};
   __builtin_memcpy(&own, &x, sizeof(x));
   T other;
@@ -63,9 +63,9 @@ T from_lane_across(const T& x, int mask) {
   return from_thread(x, static_cast<int>(threadIdx.x) ^ mask);
 }
 
-/* What a block may ask for; tests make it scarce. */
-extern int64_t room;
-inline int64_t shared_room() { return room; }
+/* Shared memory that a launch may request; tests reduce it. */
+extern int64_t shared_limit;
+inline int64_t max_shared_bytes() { return shared_limit; }
 
 int run(const std::function<void()>& kernel, int64_t blocks, int threads, int64_t shared_bytes);
 

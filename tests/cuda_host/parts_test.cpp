@@ -85,7 +85,7 @@ void check_rows() {
         const int width = tile == 512 ? 2 : 4;
         const Rows rows(row_count, columns, tile, width);
         int64_t at = 0;
-        for (int64_t work = 0; work < rows.work; ++work) {
+        for (int64_t work = 0; work < rows.work_items; ++work) {
           int64_t begin, end;
           if (rows.rows_of_tile) {
             begin = rows.first_row(work) * columns, end = rows.last_row(work) * columns;
@@ -189,17 +189,17 @@ void check_vectors() {
 }
 
 template <class T>
-void check_cycles() {
+void check_broadcast_weights() {
   constexpr int kWidth = 16 / sizeof(T);
   for (const int64_t count : {1, 2, 3, 5, 64})
     for (const int64_t repeat : {1, 2, 3, 7, 100}) {
       std::vector<T> numbers(count);
       for (T& x : numbers) x = T(1 + random_bits() % 100);
-      const Cycle<T> cycle(numbers.data(), count, repeat);
+      const BroadcastWeights<T> weights(numbers.data(), count, repeat);
       for (int64_t first = 0; first < 3 * count * repeat; ++first) {
         T out[kWidth];
         for (T& x : out) x = T(2);
-        cycle.template multiply<kWidth>(first, out);
+        weights.template multiply<kWidth>(first, out);
         for (int i = 0; i < kWidth; ++i)
           check(out[i] == 2 * numbers[(first + i) / repeat % count], "a weight", count, repeat);
       }
@@ -220,7 +220,7 @@ int main() {
   check_vectors<2, 2>(), check_vectors<2, 4>(), check_vectors<2, 8>();
   check_vectors<4, 2>(), check_vectors<4, 4>(), check_vectors<4, 8>();
   check_vectors<8, 2>(), check_vectors<8, 4>(), check_vectors<8, 8>();
-  check_cycles<float>(), check_cycles<double>();
+  check_broadcast_weights<float>(), check_broadcast_weights<double>();
   std::printf("%d passed, %d failed\n", checks - failures, failures);
   return failures != 0;
 }

@@ -83,18 +83,18 @@ def check_boxes(library: Library, size: Size) -> None:
         if turn % 2 or reduction == MEAN_WITH_SAMPLE_WEIGHT:
             weight = torch.rand(count, device=library.device).to(wide(dtype))
         call = boxes(Term(loss, (EPSILON,)), y_true, y_pred, reduction, weight, centred=centred)
-        given = y_pred.clone()
+        original = y_pred.clone()
 
         def expected(
             upstream: Tensor | None,
             loss: str = loss,
             y_true: Tensor = y_true,
-            given: Tensor = given,
+            original: Tensor = original,
             centred: bool = centred,
             reduction: int = reduction,
             weight: Tensor | None = weight,
         ) -> Truth:
-            return truth(loss, y_true, given, centred, reduction, weight, upstream)
+            return truth(loss, y_true, original, centred, reduction, weight, upstream)
 
         bounds = (
             (1e-10, 1e-9) if dtype == torch.float64 else (1e-5, max(2e-5, GRADIENT_BOUNDS[dtype]))

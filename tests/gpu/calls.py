@@ -1,4 +1,4 @@
-"""The calls of `csrc/api/fastloss.h` on tensors of PyTorch; what a call points to must stay."""
+"""The calls of `csrc/api/fastloss.h` on tensors of PyTorch; keep alive what a call points to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from checks import require_close, same_bits
-from library import DTYPES, MEAN, NONE, Library, Term, core, wide
+from library import DTYPES, MEAN, NONE, Library, Term, c_api, wide
 from torch import Tensor
 
 
@@ -45,7 +45,7 @@ def boxes(
     centred: bool = False,
 ) -> Any:
     """Of boxes `(boxes, 4)`."""
-    call = core.BoxesCall(
+    call = c_api.BoxesCall(
         loss=loss.loss.encode(),
         parameters=doubles(loss.parameters),
         parameter_count=len(loss.parameters),
@@ -73,11 +73,11 @@ def columns(
     replicas: int = 1,
 ) -> Any:
     """Of labels and predictions `(rows, columns)`."""
-    array = (core.Task * len(tasks))()
+    array = (c_api.Task * len(tasks))()
     for c_task, task in zip(array, tasks, strict=True):
         set_term(c_task.term, task.term)
         c_task.first_true, c_task.first_pred, c_task.columns = task[1:]
-    call = core.ColumnsCall(
+    call = c_api.ColumnsCall(
         tasks=array,
         task_count=len(tasks),
         rows=len(y_pred),
@@ -111,11 +111,11 @@ def overlap(
     replicas: int = 1,
 ) -> Any:
     """Of predictions `(outer, above, classes, inner)`."""
-    array = (core.Term * max(1, len(fused_terms)))()
+    array = (c_api.Term * max(1, len(fused_terms)))()
     for c_term, term in zip(array, fused_terms, strict=False):
         set_term(c_term, term)
     outer, above, classes, inner = y_pred.shape
-    call = core.OverlapCall(
+    call = c_api.OverlapCall(
         loss=loss.loss.encode(),
         parameters=doubles(loss.parameters),
         parameter_count=len(loss.parameters),
@@ -163,7 +163,7 @@ def rowwise(
     """Of predictions `(outer, classes, inner)`."""
     options = options or Rows()
     outer, classes, inner = y_pred.shape
-    call = core.RowwiseCall(
+    call = c_api.RowwiseCall(
         loss=loss.loss.encode(),
         parameters=doubles(loss.parameters),
         parameter_count=len(loss.parameters),
@@ -209,7 +209,7 @@ def require_truth(
     what: str,
     offset: int = 0,
 ) -> None:
-    """Fails unless a call keeps to `truth`, which is told an upstream gradient or None for 1."""
+    """Fails unless a call agrees with `truth` of an upstream gradient, or of None for 1."""
     per_row = call.reduction == NONE
     dtype, accumulation = y_pred.dtype, wide(y_pred.dtype)
     expected = truth(None)
@@ -226,14 +226,14 @@ def require_truth(
         require_close(gradient, expected.gradient, bounds[1], f"{what}: gradient at once")
         alone = library.output(expected.loss.shape, accumulation)
         library.forward(pattern, call, *outputs_of(pattern, alone, None, None))
-        assert same_bits(alone, loss), f"{what}: the loss alone is another"
+        assert same_bits(alone, loss), f"{what}: the loss alone is different"
     upstream = torch.rand(expected.loss.shape, device=library.device).to(accumulation)
     backward = library.output(y_pred.shape, dtype, offset)
     library.backward(pattern, call, upstream, backward)
     require_close(backward, truth(upstream).gradient, bounds[1], f"{what}: gradient")
-    # In place, which costs the predictions.
+    # The predictions are lost: this comes last.
     library.backward(pattern, call, upstream, y_pred)
-    assert same_bits(backward, y_pred), f"{what}: in place gives another gradient"
+    assert same_bits(backward, y_pred), f"{what}: the gradient in place is different"
     library.check_guards()
 
 

@@ -18,11 +18,11 @@ from checks import (
     labels,
     predictions,
 )
-from formulas import SUBJECTS, Subject
+from elementwise_formulas import SUBJECTS, Subject
 from library import MEAN, MEAN_WITH_SAMPLE_WEIGHT, SUM, Library, Term, wide
 from torch import Tensor
 
-# Of predictions between 0 and 1; those that guess what labels mean have no part in a walk by rows.
+# Losses of predictions between 0 and 1, without those that depend on all labels.
 RIDERS = [s for s in SUBJECTS if not s.name.endswith("hinge") and s.predictions != "logits"]
 
 
@@ -83,10 +83,10 @@ def check_columns(library: Library, size: Size) -> None:
         if reduction == MEAN_WITH_SAMPLE_WEIGHT and weight is None:
             weight = torch.ones(rows, dtype=wide(dtype), device=library.device)
         call = columns(tasks, y_true, y_pred, reduction, weight)
-        given = (subjects, tasks, y_true, y_pred.clone(), reduction, weight)
+        arguments = (subjects, tasks, y_true, y_pred.clone(), reduction, weight)
 
-        def expected(upstream: Tensor | None, given: tuple = given) -> Truth:
-            return truth(*given, upstream)
+        def expected(upstream: Tensor | None, arguments: tuple = arguments) -> Truth:
+            return truth(*arguments, upstream)
 
         wide_bounds = (1e-11, 1e-11)
         bounds = wide_bounds if dtype == torch.float64 else (4e-6, GRADIENT_BOUNDS[dtype])

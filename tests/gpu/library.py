@@ -21,9 +21,9 @@ DTYPES = {
 }
 
 
-def _core() -> Any:
+def _c_api() -> Any:
     """`fastloss/c_api.py` alone: the package around it wants TensorFlow."""
-    spec = importlib.util.spec_from_file_location("core", ROOT / "fastloss" / "core.py")
+    spec = importlib.util.spec_from_file_location("c_api", ROOT / "fastloss" / "c_api.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,7 +31,7 @@ def _core() -> Any:
     return module
 
 
-core = _core()
+c_api = _c_api()
 
 
 class Term(NamedTuple):
@@ -79,7 +79,7 @@ class Library:
         self._guards: list[tuple[Tensor, int, int]] = []
 
     def output(self, shape: Sequence[int], dtype: torch.dtype, offset: int = 0) -> Tensor:
-        """A poisoned array, `offset` elements behind a multiple of 16 bytes, between guards."""
+        """A poisoned array, `offset` elements after a multiple of 16 bytes, between guards."""
         size = torch.empty((), dtype=dtype).element_size()
         count = int(torch.Size(shape).numel())
         begin = 256 + offset * size
@@ -120,19 +120,19 @@ class Library:
         loss: Tensor | None = None,
         scratch: Tensor | None = None,
     ) -> Result:
-        """The loss of (rows, columns), or, given an upstream gradient, the gradient.
+        """The loss of (rows, columns), or with an upstream gradient the gradient.
 
-        Without a `loss` to write to, one is made, and the terms' values with it; a gradient is
-        computed into one that is given.
+        Without a `loss` to write to, one is allocated, and so are the terms' values; the gradient
+        is computed only into one that is passed.
         """
         rows, columns = y_pred.shape
-        array = (core.Term * len(terms))()
+        array = (c_api.Term * len(terms))()
         for c_term, term in zip(array, terms, strict=True):
             c_term.loss = term.loss.encode()
             c_term.parameters = (ctypes.c_double * max(1, len(term.parameters)))(*term.parameters)
             c_term.parameter_count = len(term.parameters)
             c_term.factor = term.factor
-        call = core.ElementwiseCall(
+        call = c_api.ElementwiseCall(
             terms=array,
             term_count=len(terms),
             reduction=reduction,

@@ -15,92 +15,23 @@ from checks import (
     UNSIGNED,
     Size,
     SkippedError,
-    as_float64,
     require_close,
     same_bits,
     view_of,
 )
 from library import MEAN, MEAN_WITH_SAMPLE_WEIGHT, NONE, SUM, Library, Term, wide
-from row_formulas import SUBJECTS, RowSubject
+from rowwise_formulas import SUBJECTS, RowSubject, one_hot, scale_logits, truth
 from torch import Tensor
 
-# What every dtype of labels holds.
+# Every dtype of labels holds so many.
 MOST_CLASSES = 127
-# (outer, classes, inner), on both sides of where one way to walk rows ends and another begins.
+# (outer, classes, inner), on both sides of every border between the kernels.
 SHAPES = (
     *((5, 2, 1), (300, 3, 1), (41, 10, 1), (33, 65, 1), (9, 256, 1), (9, 257, 1)),
     *((3, 1024, 1), (2, 1025, 1), (3, 2049, 1), (2, 4097, 1), (1, 8193, 1), (1, 16387, 1)),
     *((2, 5, 7), (1, 300, 2), (3, 20, 33), (2, 3, 301), (0, 3, 1)),
 )
 LONG = ((100003, 10, 1), (8, 131072, 1), (3, 262145, 1), (2, 1 << 20, 1), (4, 14, 96**3 // 8))
-
-
-def one_hot(label: Tensor, classes: int) -> Tensor:
-    """`(outer, inner)` to `(outer, classes, inner)`."""
-    place = label.to(torch.int64).clamp(0, classes - 1).unsqueeze(1)
-    rows = torch.zeros(
-        (label.shape[0], classes, label.shape[1]), dtype=torch.float64, device=label.device
-    )
-    return rows.scatter_(1, place, 1.0)
-
-
-def soften(x: Tensor, options: Rows) -> Tensor:
-    if options.logit_softcap:
-        x = options.logit_softcap * torch.tanh(x / options.logit_softcap)
-    return x / options.temperature
-
-
-def counted_rows(subject: RowSubject, y_true: Tensor, options: Rows) -> Tensor:
-    """Of each row, `(outer, inner)`, whether it is not ignored."""
-    labels = as_float64(y_true)
-    if options.ignore_class is None:
-        return torch.ones_like(labels if subject.sparse else labels[:, 0], dtype=torch.bool)
-    if subject.sparse:
-        return labels != options.ignore_class
-    others = torch.arange(labels.shape[1], device=labels.device) != options.ignore_class
-    return (labels * others.view(-1, 1) != 0).any(1)
-
-
-def truth(
-    subject: RowSubject,
-    y_true: Tensor,
-    y_pred: Tensor,
-    options: Rows,
-    reduction: int,
-    weight: Tensor | None,
-    class_weight: Tensor | None,
-    replicas: int,
-    upstream: Tensor | None,
-) -> Truth:
-    leaf = y_pred.double().requires_grad_()
-    classes = leaf.shape[1]
-    counted = counted_rows(subject, y_true, options)
-    t = as_float64(y_true)
-    t = one_hot(t, classes) if subject.sparse else t
-    if subject.labels_are_logits:
-        t = t / options.temperature
-    smoothing = options.label_smoothing
-    t = t * (1 - smoothing) + smoothing / classes if smoothing else t
-    if class_weight is not None:
-        t = t * class_weight.double().view(-1, 1)
-    # Selected before: rows that do not count may hold anything.
-    x = torch.where(counted.unsqueeze(1), leaf, torch.full_like(leaf, 0.5))
-    x = soften(x, options) if subject.logits else x
-    each = subject.formula(t, x, *subject.parameters)
-    if options.z_loss:
-        each = each + options.z_loss * torch.logsumexp(x, 1) ** 2
-    by_row = counted.double()
-    if weight is not None:
-        by_row = by_row * weight.double().view(by_row.shape)
-    each = torch.where(counted, each, torch.zeros_like(each)) * by_row
-    divisor = 1.0
-    if reduction in (MEAN, MEAN_WITH_SAMPLE_WEIGHT):
-        counts = by_row if reduction == MEAN_WITH_SAMPLE_WEIGHT else counted
-        divisor = float(counts.sum()) * replicas
-    loss = each.reshape(-1) if reduction == NONE else each.sum() * (1 / divisor if divisor else 0)
-    above = torch.ones_like(loss) if upstream is None else upstream.double()
-    (gradient,) = torch.autograd.grad(loss, leaf, above)
-    return Truth(loss.detach(), gradient)
 
 
 def labels_of(
@@ -163,12 +94,12 @@ def check_rowwise(library: Library, size: Size) -> None:
             class_weight = torch.rand(shape[1], device=library.device).to(wide(dtype)) + 0.5
         y_true = labels_of(library, subject, shape, turn, (offset + 1) % 3)
         y_pred = view_of(predictions_of(library, subject, shape, dtype), offset)
-        given = (subject, y_true, y_pred.clone(), options, reduction, weight, class_weight, 2)
+        arguments = (subject, y_true, y_pred.clone(), options, reduction, weight, class_weight, 2)
         term = Term(subject.loss, subject.parameters)
         call = rowwise(term, y_true, y_pred, options, reduction, weight, class_weight, 2)
 
-        def expected(upstream: Tensor | None, given: tuple = given) -> Truth:
-            return truth(*given, upstream)
+        def expected(upstream: Tensor | None, arguments: tuple = arguments) -> Truth:
+            return truth(*arguments, upstream)
 
         what = f"{term} {dtype} {y_true.dtype} {shape} {options} {reduction}"
         require_truth(library, "rowwise", call, y_pred, expected, bounds_of(dtype), what, offset)
@@ -180,11 +111,11 @@ def check_rows_of_one_class(library: Library, size: Size) -> None:
         shape = (1001, 1, 1)
         y_true = labels_of(library, subject, shape, 0, 0)
         y_pred = predictions_of(library, subject, shape, dtype)
-        given = (y_true, y_pred, Rows(), SUM, None, None, 1)
+        arguments = (y_true, y_pred, Rows(), SUM, None, None, 1)
         loss, gradient = library.output((), wide(dtype)), library.output(shape, dtype)
-        call = rowwise(Term(subject.loss, subject.parameters), *given)
+        call = rowwise(Term(subject.loss, subject.parameters), *arguments)
         library.forward("rowwise", call, loss, gradient, None, None)
-        expected = truth(subject, *given, None)
+        expected = truth(subject, *arguments, None)
         bounds = bounds_of(dtype)
         what = f"{subject.loss} {dtype}"
         assert abs(float(loss - expected.loss)) < 1001 * bounds[0], f"{what}: a loss of {loss}"
@@ -225,13 +156,13 @@ def check_row_metrics(library: Library, size: Size) -> None:
         if inner > 1 and classes > 300:
             continue
         subject, shape = crossentropy(sparse), (8, classes, inner)
-        # Few numbers, so that the largest is there more than once.
+        # Few different numbers, so that the largest is not alone.
         x = torch.randint(-4, 5, shape, device=library.device).to(dtype)
         x[3, 1] = torch.nan
         largest = x.nan_to_num(-100).argmax(1)
         hits = torch.rand(largest.shape, device=library.device) < 0.5
         label = torch.where(hits, largest, (largest + 1) % classes)
-        # A tie that is not the first is no hit.
+        # Of ties the first is the hit.
         label[5], x[5, 0], x[5, classes - 1] = classes - 1, 9, 9
         hits[5] = False
         ignored = label == 2
@@ -239,7 +170,7 @@ def check_row_metrics(library: Library, size: Size) -> None:
         y_true = label if sparse else one_hot(label, classes).float()
         _, _, log_sum_exp, hit = each_row(library, subject, y_true, x, options)
         assert torch.equal(hit.bool(), (hits & ~ignored).view(-1)), f"{dtype} {shape}: hits"
-        expected = torch.logsumexp(soften(x.double(), options), 1)
+        expected = torch.logsumexp(scale_logits(x.double(), options), 1)
         expected = torch.where(ignored, torch.zeros_like(expected), expected).view(-1)
         require_close(log_sum_exp, expected, bounds_of(dtype)[0], f"{dtype} {shape}: log_sum_exp")
 
@@ -259,8 +190,8 @@ def check_row_extremes(library: Library, size: Size) -> None:
         wrong = {6: -1, 7: classes, 8: -(1 << 62)} if sparse else {}
         y_true = label if sparse else one_hot(label, classes)
         before = each_row(library, subject, y_true, good, Rows())
-        given = (subject, y_true, good, Rows(), NONE, None, None, 1)
-        expected = truth(*given, None)
+        arguments = (subject, y_true, good, Rows(), NONE, None, None, 1)
+        expected = truth(*arguments, None)
         require_close(before[0], expected.loss, bounds_of(dtype)[0], f"{what}: large logits")
         require_close(before[1], expected.gradient, bounds_of(dtype)[1], f"{what}: their slopes")
         for row, broken in wrong.items():
@@ -272,7 +203,7 @@ def check_row_extremes(library: Library, size: Size) -> None:
                 assert bool(loss.isnan()), f"{what}: row {row} hides what is no number"
                 assert bool(gradient.isnan().all()), f"{what}: slopes hide it in row {row}"
             elif row == 3:
-                # The label's share is 0.
+                # The label's probability is 0.
                 assert float(loss) == torch.inf, f"{what}: a loss of {float(loss)}"
             elif row == 5:
                 assert bool(loss.isfinite()), f"{what}: a share of 0 breaks the others"
@@ -387,16 +318,6 @@ def check_rowwise_beyond_32_bits(library: Library, size: Size) -> None:
     library.check_guards()
 
 
-def check_accumulate(library: Library, size: Size) -> None:
-    """A part is added to a total of the accumulation type."""
-    for dtype, count in itertools.product(PREDICTIONS, (0, 1, 5, size.long)):
-        part = view_of(torch.randn(count, device=library.device).to(dtype), 1)
-        total = view_of(torch.randn(count, device=library.device).to(wide(dtype)), 3)
-        expected = total + part.to(total.dtype)
-        library.accumulate(part, total)
-        assert same_bits(total, expected), f"{count} numbers of {dtype}"
-
-
 CHECKS = (
     check_rowwise,
     check_rows_of_one_class,
@@ -407,5 +328,4 @@ CHECKS = (
     check_row_determinism,
     check_row_graph,
     check_rowwise_beyond_32_bits,
-    check_accumulate,
 )

@@ -4,7 +4,7 @@ python tests/gpu/run.py                 all checks; those of the ops too, where 
 python tests/gpu/run.py --kernels       without TensorFlow
 python tests/gpu/run.py --small         small sizes
 python tests/gpu/run.py --sanitizer     small sizes under each tool of compute-sanitizer
-python tests/gpu/run.py --host LIBRARY  small sizes with libcuda_on_host.so of tests/core/cuda,
+python tests/gpu/run.py --host LIBRARY  small sizes with libcuda_on_host.so of tests/cuda_host,
                                         which tries these checks, not a GPU
 """
 
@@ -23,16 +23,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import array_checks
 import boxes_checks
-import checks
 import columns_checks
+import elementwise_checks
 import overlap_checks
 import rowwise_checks
 from checks import FULL, SMALL, Size, SkippedError
 from library import Library, build
 
 CHECKS = (
-    *checks.CHECKS,
+    *elementwise_checks.CHECKS,
+    *array_checks.CHECKS,
     *boxes_checks.CHECKS,
     *columns_checks.CHECKS,
     *overlap_checks.CHECKS,

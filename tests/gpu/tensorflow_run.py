@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import keras
 import numpy as np
@@ -76,9 +76,9 @@ def check_fit(subject: Subject, device: str) -> None:
     """`compile` and `fit` with their defaults: on a GPU Keras compiles the step with XLA."""
     y_true, y_pred = subject.data()
     histories = []
-    for place, jit_compile in ((device, "auto"), (device, False), ("/CPU:0", False)):
+    for on, jit_compile in ((device, "auto"), (device, False), ("/CPU:0", False)):
         keras.utils.set_random_seed(1)
-        with tf.device(place):
+        with tf.device(on):
             identity = keras.initializers.Identity()
             model = keras.Sequential(
                 [keras.layers.Dense(y_pred.shape[-1], kernel_initializer=identity)]

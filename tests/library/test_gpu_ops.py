@@ -1,11 +1,11 @@
 """The ops as they run on a GPU, on the host: kernels, scratch, weights, outputs and gradients.
 
-`fastloss_tensorflow_gpu_on_host` of `tests/core/cuda` registers what the package registers for GPUs
+`fastloss_tensorflow_gpu_on_host` of `tests/cuda_host` registers what the package registers for GPUs
 for the CPU, with a library that stands in for CUDA. It takes the place of the package's library for
 a whole run of pytest:
 
     cmake --preset test && cmake --build --preset test --target fastloss_tensorflow_gpu_on_host
-    FASTLOSS_GPU_ON_HOST=$PWD/build/test/tests/core/cuda/libfastloss_tensorflow_gpu_on_host.so \
+    FASTLOSS_GPU_ON_HOST=$PWD/build/test/tests/cuda_host/libfastloss_tensorflow_gpu_on_host.so \
         pytest tests/library/test_gpu_ops.py
 """
 

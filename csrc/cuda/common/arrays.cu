@@ -1,4 +1,4 @@
-// What is done to arrays beside losses.
+// Arithmetic on whole gradients: scaling by an upstream gradient, and adding one to another.
 #include <algorithm>
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// Weights that repeat.
+// Weights that are broadcast over elements without being expanded in memory.
 #pragma once
 
 #include "cuda/common/divider.h"
@@ -8,27 +8,27 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// One number for each run of `repeat` elements, starting again after `count` numbers.
+// Weight i applies to `repeat` consecutive elements; after `count` weights the first one follows.
 template <class T>
-struct Cycle {
+struct BroadcastWeights {
   const T* data = nullptr;
   Divider repeat, count;
 
-  Cycle() = default;
-  Cycle(const void* data, int64_t count, int64_t repeat) {
+  BroadcastWeights() = default;
+  BroadcastWeights(const void* data, int64_t count, int64_t repeat) {
     if (!data || count < 1 || repeat < 1) return;
     this->data = static_cast<const T*>(data);
     this->count = Divider(count);
     this->repeat = Divider(repeat);
   }
 
-  // Multiplies kWidth numbers, those of the elements from `first` on.
+  // Multiplies kWidth numbers by the weights of the elements from `first` on.
   template <int kWidth>
   FASTLOSS_INLINE void multiply(int64_t first, T* numbers) const {
     const int64_t run = repeat(first);
-    int64_t within = first - run * repeat.divisor();
+    int64_t offset = first - run * repeat.divisor();
     int64_t index = run - count(run) * count.divisor();
-    if (within + kWidth <= repeat.divisor()) {
+    if (offset + kWidth <= repeat.divisor()) {
       const T factor = data[index];
       FASTLOSS_UNROLL
       for (int i = 0; i < kWidth; ++i) numbers[i] *= factor;
@@ -41,8 +41,8 @@ struct Cycle {
       FASTLOSS_UNROLL
       for (int i = 0; i < kWidth; ++i) {
         numbers[i] *= data[index];
-        if (++within < repeat.divisor()) continue;
-        within = 0;
+        if (++offset < repeat.divisor()) continue;
+        offset = 0;
         if (++index == count.divisor()) index = 0;
       }
     }

@@ -1,4 +1,4 @@
-// Labels that are classes, in any dtype.
+// Class labels of any dtype.
 #pragma once
 
 #include "api/fastloss.h"
@@ -16,7 +16,7 @@ FASTLOSS_INLINE int64_t number_label(double label) {
   return label > -0x1p62 && label < 0x1p62 ? int64_t(label) : INT64_MIN;
 }
 
-// Label i. What int64 cannot hold comes out as a number that is no class.
+// Label i. A label that int64 cannot represent becomes a number that is never a class.
 FASTLOSS_INLINE int64_t class_label(int32_t dtype, const void* data, int64_t i) {
   switch (dtype) {
     case FASTLOSS_INT8:

@@ -1,5 +1,5 @@
-// All that the drivers ask of CUDA. A host compiler takes them as well, given its own header of
-// these names: so they are tested on machines that have no GPU.
+// Everything the kernels and drivers use of CUDA. Tests compile the same sources for the host, with
+// a header of their own in place of these definitions, so that no GPU is needed to run them.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 namespace fastloss {
 namespace cuda {
 
-// `shuffle` of each 32-bit word.
+// Applies `shuffle` to each 32-bit word, since that is what the hardware exchanges.
 template <class T, class Shuffle>
 __device__ __forceinline__ T by_words(const T& x, const Shuffle& shuffle) {
-  static_assert(sizeof(T) % 4 == 0, "a lane hands over words");
+  static_assert(sizeof(T) % 4 == 0, "lanes exchange 32-bit words");
   uint32_t words[sizeof(T) / 4];
   __builtin_memcpy(words, &x, sizeof(x));
 #pragma unroll
@@ -26,30 +26,33 @@ __device__ __forceinline__ T by_words(const T& x, const Shuffle& shuffle) {
   return other;
 }
 
-// Of the threads of a warp, by groups of `width`; all threads of a block must call.
+// The value of the lane `distance` above, within groups of `width` lanes. All threads of a block
+// must call.
 template <class T>
 __device__ __forceinline__ T from_lane_above(const T& x, int distance, int width) {
   return by_words(
       x, [&](uint32_t word) { return __shfl_down_sync(0xffffffffu, word, distance, width); });
 }
 
-// Of the lane whose number differs in the bits of `mask`; all threads of a block must call.
+// The value of the lane whose index differs in the bits of `mask`. All threads of a block must
+// call.
 template <class T>
 __device__ __forceinline__ T from_lane_across(const T& x, int mask) {
   return by_words(x, [&](uint32_t word) { return __shfl_xor_sync(0xffffffffu, word, mask); });
 }
 
-// Memory of a block, as much as its launch asked for.
+// The dynamic shared memory of a block, of the size that its launch requested.
 __device__ __forceinline__ void* shared_memory() {
   extern __shared__ uint4 fastloss_shared[];
   return fastloss_shared;
 }
 
-// What a launch may ask for without leave, beside the little that kernels have of their own.
+// A launch gets up to 48 KiB of shared memory without opting in; the rest is left to the kernels'
+// static arrays.
 constexpr int64_t kSharedBytes = 46 << 10;
 
-// The most that a block may ask for, likewise.
-inline int64_t shared_room() {
+// The most that a launch may opt in to, again without what static arrays need.
+inline int64_t max_shared_bytes() {
   int device = 0, bytes = 0;
   if (cudaGetDevice(&device) ||
       cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device)) {

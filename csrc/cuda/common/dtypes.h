@@ -1,5 +1,5 @@
-// What the bits of a vector mean. A dtype is looked at once for all vectors of a thread: the branch
-// is the same for a whole walk, where a kernel for each pair of dtypes would take hours to compile.
+// Conversion between raw vectors and numbers. The dtype is a run-time branch, which is uniform over
+// a whole pass: a kernel for every pair of dtypes would take hours to compile.
 #pragma once
 
 #include "api/fastloss.h"
@@ -9,7 +9,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// kVectors vectors of kWidth elements of any size, as they come from memory.
+// kVectors vectors of kWidth elements of any size, unconverted.
 template <int kVectors, int kWidth>
 struct RawVectors {
   static constexpr int kWords = kWordsOf<8, kWidth>;
@@ -42,7 +42,7 @@ struct RawVectors {
       to[v * kWidth + i] = widen<T>(bit_cast<From>(get<sizeof(From)>(words[v], i)));
   }
 
-  // Labels in any dtype.
+  // For labels, whose dtype can be any.
   template <class T>
   FASTLOSS_INLINE void widen_any(int32_t dtype, T* to) const {
     switch (dtype) {
@@ -74,7 +74,7 @@ struct RawVectors {
   }
 };
 
-// Predictions and gradients of kSize bytes: float64, float32, or a half type, which `dtype` tells.
+// Predictions and gradients of kSize bytes: float64, float32, or whichever half type `dtype` says.
 template <int kSize>
 struct Predictions;
 
@@ -115,7 +115,7 @@ struct Predictions<2> {
   }
 };
 
-// Writes numbers in the dtype of predictions, those of them that lie in [begin, end).
+// Stores numbers in the dtype of the predictions, as far as they lie in [begin, end).
 template <int kSize, int kWidth, class T>
 FASTLOSS_INLINE void store_numbers(const T* numbers, int32_t dtype, int64_t first, int64_t begin,
                                    int64_t end, void* data) {

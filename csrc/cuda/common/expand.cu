@@ -1,4 +1,4 @@
-// Numbers repeated along some dimensions, as weights are that broadcast.
+// Expands an array along some dimensions, for weights that no run length describes.
 #include <algorithm>
 
 #include "api/call.h"
@@ -12,17 +12,17 @@ namespace FASTLOSS_ISA {
 namespace {
 
 constexpr int64_t kMaxBlocks = int64_t(1) << 16;
-// More dimensions than these cannot all be larger than 1.
+// Sizes are at least 2 after merging, and their product fits 63 bits.
 constexpr int kMaxRank = 63;
 
-// The dimensions that an index passes through, the innermost first.
-struct Spread {
+// Dimensions of the result with the source's strides, innermost first.
+struct BroadcastDims {
   int rank = 0;
   Divider dims[kMaxRank];
   int64_t strides[kMaxRank] = {};
 
-  // Neighbouring dimensions through which the source goes on in equal steps are one.
-  void add_outside(int64_t dim, int64_t stride) {
+  // Merges a dimension with its inner neighbour where the source is strided evenly across both.
+  void add_outer(int64_t dim, int64_t stride) {
     if (dim == 1) return;
     if (rank && stride == strides[rank - 1] * dims[rank - 1].divisor()) {
       dims[rank - 1] = Divider(dims[rank - 1].divisor() * dim);
@@ -35,14 +35,14 @@ struct Spread {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    expand(const __grid_constant__ Spread spread, const int64_t count, const T* const from,
+    expand(const __grid_constant__ BroadcastDims source, const int64_t count, const T* const from,
            T* const to) {
   const int64_t step = int64_t(gridDim.x) * kThreads;
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
     int64_t rest = i, j = 0;
-    for (int k = 0; k < spread.rank; ++k) {
-      const int64_t next = spread.dims[k](rest);
-      j += (rest - next * spread.dims[k].divisor()) * spread.strides[k];
+    for (int k = 0; k < source.rank; ++k) {
+      const int64_t next = source.dims[k](rest);
+      j += (rest - next * source.dims[k].divisor()) * source.strides[k];
       rest = next;
     }
     to[i] = from[j];
@@ -50,9 +50,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-int start_expand(const Spread& spread, int64_t count, const void* from, void* to, void* stream) {
+int start_expand(const BroadcastDims& source, int64_t count, const void* from, void* to,
+                 void* stream) {
   const int64_t blocks = std::min(ceil_div(count, kThreads), kMaxBlocks);
-  return launch(expand<T>, blocks, kThreads, 0, stream, spread, count, static_cast<const T*>(from),
+  return launch(expand<T>, blocks, kThreads, 0, stream, source, count, static_cast<const T*>(from),
                 static_cast<T*>(to));
 }
 
@@ -73,9 +74,9 @@ int fastloss_cuda_expand(int32_t dtype, int32_t rank, const int64_t* dims, const
     count *= dims[i];
   }
   if (!count) return 0;
-  cuda::Spread spread;
-  for (int32_t i = rank; i-- > 0;) spread.add_outside(dims[i], strides[i]);
+  cuda::BroadcastDims source;
+  for (int32_t i = rank; i-- > 0;) source.add_outer(dims[i], strides[i]);
   const auto start =
       dtype == FASTLOSS_FLOAT64 ? cuda::start_expand<double> : cuda::start_expand<float>;
-  return start(spread, count, from, to, stream);
+  return start(source, count, from, to, stream);
 }

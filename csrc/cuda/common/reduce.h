@@ -1,4 +1,4 @@
-// Sums in one order, whatever runs when.
+// Sums over threads in a fixed order, so that their bits do not depend on scheduling.
 #pragma once
 
 #include "cuda/common/device.h"
@@ -7,7 +7,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// Number i is added to number i - half, for half = count / 2 ... 1; count is a power of two.
+// Adds number i + half to number i, for half = kCount / 2, ..., 1; kCount is a power of two.
 template <class T, int kCount>
 FASTLOSS_INLINE T tree_sum(const T (&x)[kCount]) {
   T sums[kCount];
@@ -19,7 +19,7 @@ FASTLOSS_INLINE T tree_sum(const T (&x)[kCount]) {
   return sums[0];
 }
 
-// The same tree over `width` neighbouring threads of a warp; the first of them has the sum.
+// The same tree over `width` neighbouring threads of a warp; the first of them gets the sum.
 template <class T>
 __device__ __forceinline__ T lanes_sum(T x, int width) {
   FASTLOSS_UNROLL
@@ -27,12 +27,20 @@ __device__ __forceinline__ T lanes_sum(T x, int width) {
   return x;
 }
 
-// Over the block: by warps, and then over the warps. All threads must call and all get the sum.
+// Combines the values of `width` neighbouring lanes, a power of two, in all of them. `combine` must
+// be commutative to the bit: then all lanes get the same bits. All threads of a block must call.
+template <class X, class Combine>
+__device__ __forceinline__ X combine_lanes(X x, int width, const Combine& combine) {
+  for (int mask = width / 2; mask > 0; mask /= 2) x = combine(x, from_lane_across(x, mask));
+  return x;
+}
+
+// The sum over the block, first within each warp. All threads must call, and all get the sum.
 template <class T>
 __device__ __forceinline__ T block_sum(T x) {
   __shared__ T of_warps[kThreads / kWarp];
   x = lanes_sum(x, kWarp);
-  // What an earlier call left here has been read.
+  // Other threads may still be reading the result of an earlier call.
   __syncthreads();
   if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = x;
   __syncthreads();

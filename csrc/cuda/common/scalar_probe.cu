@@ -1,4 +1,4 @@
-// The functions of scalar.h over arrays, so that tests can measure them on a GPU.
+// The functions of scalar.h applied to arrays, so that tests can measure their error on a GPU.
 #include <algorithm>
 #include <cstring>
 

@@ -1,6 +1,6 @@
-// Neighbouring elements of any size in and out of registers: 16 bytes at a time where their address
-// allows it, one by one elsewhere and at the ends of an array. They are raw bits; dtypes.h knows
-// what they mean.
+// Loads and stores of vectors of elements of any size: 16 bytes at a time where their address
+// allows it, element by element elsewhere and at the ends of an array. Elements are raw bits here;
+// dtypes.h converts them.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// 32-bit words of kWidth elements.
+// 32-bit words that kWidth elements take.
 template <int kSize, int kWidth>
 constexpr int kWordsOf = (kSize * kWidth + 3) / 4;
 
@@ -45,7 +45,7 @@ FASTLOSS_INLINE typename RawOf<kSize>::Bits get(const uint32_t* words, int i) {
   }
 }
 
-// Adds element i to a vector of zeros.
+// Sets element i of a vector that holds 0 there.
 template <int kSize>
 FASTLOSS_INLINE void put(uint32_t* words, int i, typename RawOf<kSize>::Bits bits) {
   if constexpr (kSize == 8) {
@@ -97,19 +97,19 @@ template <int kBytes>
 FASTLOSS_INLINE void store_whole(const uint32_t* words, void* at) {
   if constexpr (kBytes == 16) {
 #ifdef __CUDA_ARCH__
-    // A plain store may be taken apart again by the compiler.
+    // The compiler may split a plain store into smaller ones.
     __stwb(static_cast<uint4*>(at), make_uint4(words[0], words[1], words[2], words[3]));
 #else
     *static_cast<Words4*>(at) = {{words[0], words[1], words[2], words[3]}};
 #endif
   } else {
-    static_assert(kBytes == 8, "a vector of numbers has 16 bytes, or 8 of a half type");
+    static_assert(kBytes == 8, "a vector has 16 bytes, or 8 for half types");
     *static_cast<Words2*>(at) = {{words[0], words[1]}};
   }
 }
 
-// 16 bytes into shared memory.
-FASTLOSS_INLINE void keep_whole(const uint32_t* words, void* at) {
+// Stores 16 bytes in shared memory.
+FASTLOSS_INLINE void store_shared(const uint32_t* words, void* at) {
 #ifdef __CUDACC__
   *static_cast<uint4*>(at) = make_uint4(words[0], words[1], words[2], words[3]);
 #else
@@ -117,8 +117,8 @@ FASTLOSS_INLINE void keep_whole(const uint32_t* words, void* at) {
 #endif
 }
 
-// Elements first ... first + kWidth - 1 of an array of which [begin, end) may be touched; others
-// are 0.
+// Loads elements [first, first + kWidth) of an array of which only [begin, end) may be accessed;
+// elements outside are 0.
 template <int kSize, int kWidth>
 FASTLOSS_INLINE void load(const void* data, int64_t first, int64_t begin, int64_t end,
                           uint32_t* words) {
@@ -133,7 +133,7 @@ FASTLOSS_INLINE void load(const void* data, int64_t first, int64_t begin, int64_
     if (first + i >= begin && first + i < end) put<kSize>(words, i, at[i]);
 }
 
-// The other way round, those of them that lie in [begin, end).
+// Stores those of the elements [first, first + kWidth) that lie in [begin, end).
 template <int kSize, int kWidth>
 FASTLOSS_INLINE void store(const uint32_t* words, int64_t first, int64_t begin, int64_t end,
                            void* data) {

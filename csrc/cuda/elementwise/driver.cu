@@ -1,12 +1,10 @@
-// The driver of the elementwise pattern on a GPU: which kernels a call starts, and where in its
-// scratch they leave what the next one wants.
-#include <algorithm>
-#include <vector>
-
+// The driver of the elementwise pattern on a GPU: the kernels that a call starts, and the scratch
+// through which they pass on their results.
 #include "api/elementwise_call.h"
 #include "api/error.h"
 #include "api/fastloss_cuda.h"
 #include "cuda/common/summary.h"
+#include "cuda/elementwise/guess.h"
 #include "cuda/elementwise/multi_term.h"
 #include "cuda/elementwise/single_term.h"
 
@@ -16,11 +14,7 @@ namespace {
 
 int64_t prediction_size(const fastloss_elementwise& call) { return dtype_size(call.y_pred_dtype); }
 
-bool divisor_on_device(const fastloss_elementwise& call) {
-  return call.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT && call.weight && call.weight_count;
-}
-
-// One loss of a scalar reduction has kernels of its own.
+// A single loss with a scalar reduction has kernels of its own.
 bool has_own_kernel(const fastloss_elementwise& call, bool backward) {
   return call.term_count == 1 && (backward || call.reduction != FASTLOSS_NONE);
 }
@@ -28,35 +22,35 @@ bool has_own_kernel(const fastloss_elementwise& call, bool backward) {
 int64_t tile_of(const fastloss_elementwise& call, bool backward) {
   const int64_t size = prediction_size(call);
   if (has_own_kernel(call, backward))
-    return size == 2   ? OneLossTile<2>::kElements
-           : size == 4 ? OneLossTile<4>::kElements
-                       : OneLossTile<8>::kElements;
-  return size == 8 ? AnyTile<double>::kElements : AnyTile<float>::kElements;
+    return size == 2   ? SingleTermTile<2>::kElements
+           : size == 4 ? SingleTermTile<4>::kElements
+                       : SingleTermTile<8>::kElements;
+  return size == 8 ? MultiTermTile<double>::kElements : MultiTermTile<float>::kElements;
 }
 
 Rows rows_of(const fastloss_elementwise& call) {
   if (call.reduction != FASTLOSS_NONE || !call.rows || !call.columns) return Rows();
   return prediction_size(call) == 8
-             ? Rows(call.rows, call.columns, AnyTile<double>::kElements, AnyTile<double>::kWidth)
-             : Rows(call.rows, call.columns, AnyTile<float>::kElements, AnyTile<float>::kWidth);
+             ? Rows(call.rows, call.columns, MultiTermTile<double>::kElements,
+                    MultiTermTile<double>::kWidth)
+             : Rows(call.rows, call.columns, MultiTermTile<float>::kElements,
+                    MultiTermTile<float>::kWidth);
 }
 
-// Where a call's scratch holds what.
+// Offsets into a call's scratch.
 struct Scratch {
-  static constexpr int64_t kWeightTile = 8 * kThreads;
+  int64_t guess = 0;
+  DivisorScratch divisor;
+  int64_t partials, bytes;
 
-  Pieces weights;  // of the sum of weights
-  int64_t guess = 0, inverse = 8, weight_partials = 16, partials, bytes;
-
-  explicit Scratch(const fastloss_elementwise& call) {
-    if (divisor_on_device(call)) weights = Pieces(call.weight_count, kWeightTile);
-    partials = weight_partials + weights.count * int64_t(sizeof(double));
+  explicit Scratch(const fastloss_elementwise& call)
+      : divisor(DivisorScratch::of_weights(call, sizeof(Guess))), partials(divisor.end) {
     const Rows rows = rows_of(call);
     const int64_t sums =
         call.reduction != FASTLOSS_NONE
             ? call.term_count * Pieces(call.rows * call.columns, tile_of(call, false)).count
         : rows.rows_of_tile ? 0
-                            : rows.work;
+                            : rows.work_items;
     bytes = partials + sums * int64_t(sizeof(double));
   }
 };
@@ -66,123 +60,110 @@ class Driver {
  public:
   Driver(const fastloss_elementwise& call, void* scratch, void* stream)
       : call_(call), layout_(call), scratch_(static_cast<char*>(scratch)), stream_(stream) {
-    walk_.elements = call.rows * call.columns;
-    walk_.y_true_dtype = call.y_true_dtype;
-    walk_.y_true_size = int32_t(dtype_size(call.y_true_dtype));
-    walk_.y_pred_dtype = call.y_pred_dtype;
-    walk_.y_pred_size = int32_t(prediction_size(call));
-    walk_.y_true = call.y_true;
-    walk_.y_pred = call.y_pred;
+    pass_.elements = call.rows * call.columns;
+    pass_.y_true_dtype = call.y_true_dtype;
+    pass_.y_true_size = int32_t(dtype_size(call.y_true_dtype));
+    pass_.y_pred_dtype = call.y_pred_dtype;
+    pass_.y_pred_size = int32_t(prediction_size(call));
+    pass_.y_true = call.y_true;
+    pass_.y_pred = call.y_pred;
     if (call.weight && call.columns)
-      walk_.weight = Cycle<T>(call.weight, call.weight_count, call.weight_repeat * call.columns);
+      pass_.weight =
+          BroadcastWeights<T>(call.weight, call.weight_count, call.weight_repeat * call.columns);
     if (call.column_weight)
-      walk_.column = Cycle<T>(call.column_weight, call.column_weight_count, 1);
-    set_divisor();
+      pass_.column = BroadcastWeights<T>(call.column_weight, call.column_weight_count, 1);
+    pass_.inverse = inverse_of(call, double(call.rows), layout_.divisor, scratch_);
   }
 
   int forward(T* loss, T* term_values, void* gradient) {
-    walk_.gradient = gradient;
-    walk_.partials = reinterpret_cast<double*>(scratch_ + layout_.partials);
+    pass_.gradient = gradient;
+    pass_.partials = reinterpret_cast<double*>(scratch_ + layout_.partials);
     if (call_.reduction == FASTLOSS_NONE) return forward_rows(loss);
-    walk_.pieces = Pieces(walk_.elements, tile_of(call_, false));
-    if (start_divisor() || walk_twice([&] { return walk_pieces(false); })) return -1;
+    pass_.pieces = Pieces(pass_.elements, tile_of(call_, false));
+    if (start_divisor() || start_passes([&] { return start_pieces(false); })) return -1;
     Summary<T> summary{};
     summary.count = call_.term_count;
-    summary.pieces = walk_.pieces.count;
+    summary.pieces = pass_.pieces.count;
+    summary.partials = pass_.partials;
+    summary.inverse = pass_.inverse;
     summary.empty = !call_.rows;
     for (int32_t k = 0; k < call_.term_count; ++k) {
-      summary.of_term[k] = of_row(call_.terms[k]);
-      summary.of_loss[k] = of_term(call_.terms[k]);
+      summary.term_scale[k] = row_scale(call_.terms[k]);
+      summary.loss_scale[k] = term_scale(call_.terms[k]);
     }
     summary.loss = loss;
     summary.term_values = term_values;
-    return launch_summary(summary, walk_, stream_);
+    return launch_summary(summary, stream_);
   }
 
   int backward(const T* upstream, void* gradient) {
-    if (!walk_.elements) return 0;
-    walk_.gradient = gradient;
+    if (!pass_.elements) return 0;
+    pass_.gradient = gradient;
     if (call_.reduction == FASTLOSS_NONE)
-      walk_.upstream_of_row = Cycle<T>(upstream, call_.rows, call_.columns);
+      pass_.upstream_of_row = BroadcastWeights<T>(upstream, call_.rows, call_.columns);
     else
-      walk_.upstream = upstream;
-    walk_.pieces = Pieces(walk_.elements, tile_of(call_, true));
+      pass_.upstream = upstream;
+    pass_.pieces = Pieces(pass_.elements, tile_of(call_, true));
     if (start_divisor()) return -1;
-    return walk_twice([&] { return walk_pieces(true); });
+    return start_passes([&] { return start_pieces(true); });
   }
 
  private:
-  // What a sum of the values of all elements is multiplied by for the sum of the rows.
-  double of_row(const fastloss_term& term) const {
+  int start_divisor() {
+    return fastloss::FASTLOSS_ISA::start_divisor<T>(call_, layout_.divisor, scratch_, stream_);
+  }
+
+  // What the sum over elements is multiplied by to get the sum over rows.
+  double row_scale(const fastloss_term& term) const {
     const bool mean = find_loss(kElementwiseLosses, term.loss)->mean;
     return mean ? 1.0 / double(call_.columns) : 1.0;
   }
-  double of_term(const fastloss_term& term) const { return term.factor * of_row(term); }
+  double term_scale(const fastloss_term& term) const { return term.factor * row_scale(term); }
 
-  void set_divisor() {
-    if (divisor_on_device(call_)) {
-      walk_.inverse_at = reinterpret_cast<const double*>(scratch_ + layout_.inverse);
-      return;
-    }
-    const bool divides =
-        call_.reduction == FASTLOSS_MEAN || call_.reduction == FASTLOSS_MEAN_WITH_SAMPLE_WEIGHT;
-    const double divisor = divides ? double(call_.rows) * call_.replicas : 1;
-    walk_.inverse = divisor == 0 ? 0 : 1 / divisor;
+  // Calls start_pass once, or twice where the first pass rests on a guess.
+  template <class StartPass>
+  int start_passes(const StartPass& start_pass) {
+    if (!pass_.elements) return 0;
+    if (!needs_all_labels(call_)) return start_pass();
+    pass_.guess = reinterpret_cast<Guess*>(scratch_ + layout_.guess);
+    if (launch_guess(pass_, stream_) || start_pass()) return -1;
+    pass_.corrects = true;
+    return start_pass();
   }
 
-  int start_divisor() {
-    if (!divisor_on_device(call_)) return 0;
-    Divisor divisor{};
-    divisor.pieces = layout_.weights;
-    divisor.partials = reinterpret_cast<double*>(scratch_ + layout_.weight_partials);
-    divisor.multiplier = double(call_.replicas);
-    if (call_.weight_expansion > 1) divisor.multiplier /= double(call_.weight_expansion);
-    divisor.inverse = reinterpret_cast<double*>(scratch_ + layout_.inverse);
-    return launch_divisor(static_cast<const T*>(call_.weight), divisor, stream_);
-  }
-
-  template <class Walk>
-  int walk_twice(const Walk& walk) {
-    if (!walk_.elements) return 0;
-    if (!needs_all_labels(call_)) return walk();
-    walk_.guess = reinterpret_cast<Guess*>(scratch_ + layout_.guess);
-    if (launch_guess(walk_, stream_) || walk()) return -1;
-    walk_.again = true;
-    return walk();
-  }
-
-  int walk_pieces(bool backward) {
-    if (!has_own_kernel(call_, backward)) return launch_any_losses(boxed(), walk_, stream_);
+  int start_pieces(bool backward) {
+    if (!has_own_kernel(call_, backward)) return launch_multi_term(tagged_terms(), pass_, stream_);
     if constexpr (sizeof(T) == 8)
-      return walk_one<8>();
+      return start_single_term<8>();
     else
-      return prediction_size(call_) == 4 ? walk_one<4>() : walk_one<2>();
+      return prediction_size(call_) == 4 ? start_single_term<4>() : start_single_term<2>();
   }
 
   template <int kSize>
-  int walk_one() {
+  int start_single_term() {
     const fastloss_term& term = *call_.terms;
-    return find_one_loss<kSize>(term.loss, term.parameters)(term.parameters, of_term(term), walk_,
-                                                            stream_);
+    return find_single_term<kSize>(term.loss, term.parameters)(term.parameters, term_scale(term),
+                                                               pass_, stream_);
   }
 
   int forward_rows(T* loss) {
     if (!call_.rows) return 0;
     if (!call_.columns) {
-      // The mean of nothing is NaN, the sum of nothing 0.
+      // The mean over no columns is NaN, the sum 0.
       double nothing = 0;
-      for (int32_t k = 0; k < call_.term_count; ++k) nothing += 0 * of_term(call_.terms[k]);
+      for (int32_t k = 0; k < call_.term_count; ++k) nothing += 0 * term_scale(call_.terms[k]);
       return launch_fill(T(nothing), loss, call_.rows, stream_);
     }
-    walk_.rows = rows_of(call_);
-    return walk_twice([&] { return launch_row_losses(boxed(), walk_, loss, stream_); });
+    pass_.rows = rows_of(call_);
+    return start_passes(
+        [&] { return launch_multi_term_rows(tagged_terms(), pass_, loss, stream_); });
   }
 
-  BoxedTerms<T> boxed() const {
-    BoxedTerms<T> terms{};
+  TaggedTerms<T> tagged_terms() const {
+    TaggedTerms<T> terms{};
     terms.count = call_.term_count;
     for (int32_t k = 0; k < call_.term_count; ++k)
-      terms.terms[k] = BoxedTerm<T>(call_.terms[k], of_term(call_.terms[k]));
+      terms.terms[k] = TaggedTerm<T>(call_.terms[k], term_scale(call_.terms[k]));
     return terms;
   }
 
@@ -190,7 +171,7 @@ class Driver {
   const Scratch layout_;
   char* const scratch_;
   void* const stream_;
-  ElementwiseWalk<T> walk_{};
+  ElementwisePass<T> pass_{};
 };
 
 int check_terms(const fastloss_elementwise& call) {

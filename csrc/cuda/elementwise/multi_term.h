@@ -1,4 +1,4 @@
-// The kernels for any losses and any dtypes: a sum of losses in one walk, and losses of rows.
+// The kernels for any losses and dtypes: a sum of losses in one pass, and the losses of rows.
 #pragma once
 
 #include "cuda/elementwise/terms.h"
@@ -7,16 +7,16 @@ namespace fastloss {
 namespace FASTLOSS_ISA {
 
 template <class T>
-using AnyTile = Tile<sizeof(T), 1>;
+using MultiTermTile = Tile<sizeof(T), 1>;
 
-// Starts what `walk` wants of pieces: sums, if it has partials, and slopes, if it has a gradient.
+// Computes the sums of the pieces if the pass has partials, and the gradient if it has one.
 template <class T>
-int launch_any_losses(const BoxedTerms<T>& terms, const ElementwiseWalk<T>& walk, void* stream);
+int launch_multi_term(const TaggedTerms<T>& terms, const ElementwisePass<T>& pass, void* stream);
 
-// loss: (rows,); partials are those of the chunks of long rows.
+// `loss` has shape (rows,); partials are those of the chunks of long rows.
 template <class T>
-int launch_row_losses(const BoxedTerms<T>& terms, const ElementwiseWalk<T>& walk, T* loss,
-                      void* stream);
+int launch_multi_term_rows(const TaggedTerms<T>& terms, const ElementwisePass<T>& pass, T* loss,
+                           void* stream);
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -1,9 +1,10 @@
-// What every elementwise kernel is told, and what each does with one tile.
+// The parameters of the elementwise kernels, and the part that all of them share: loading a tile.
 #pragma once
 
 #include <type_traits>
 
 #include "cuda/common/broadcast_weights.h"
+#include "cuda/common/divisor.h"
 #include "cuda/common/dtypes.h"
 #include "cuda/common/reduce.h"
 #include "losses/elementwise.h"
@@ -11,45 +12,39 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// Of a loss that asks whether all labels are 0 or 1: reading them all first would cost a walk. So
-// the first labels decide, and a second walk, which is over at once where they were right, mends
-// the result where a later label proves them wrong.
+// For losses that depend on whether all labels are 0 or 1: finding out beforehand would take a pass
+// over the labels. Instead the first labels are taken as representative, and a second pass, which
+// ends at once where they were, corrects the result where they were not.
 struct Guess {
   int32_t binary, violated;
 };
 
 template <class T>
-struct ElementwiseWalk {
+struct ElementwisePass {
   int64_t elements;
   Pieces pieces;
   Rows rows;
   int32_t y_true_dtype, y_true_size, y_pred_dtype, y_pred_size;
   const void* y_true;
   const void* y_pred;
-  void* gradient;            // or null
-  Cycle<T> weight, column;   // or without data
-  Cycle<T> upstream_of_row;  // likewise
-  const T* upstream;         // of a scalar loss, or null
-  // What sums are multiplied by, beside a term's own factor: 1 / divisor, 0 for a divisor of 0.
-  double inverse;
-  const double* inverse_at;  // where that is known on the device only, or null
-  double* partials;          // one for each term of each piece, or null
-  Guess* guess;              // or null
-  bool again;                // the second walk
+  void* gradient;                       // or null
+  BroadcastWeights<T> weight, column;   // or without data
+  BroadcastWeights<T> upstream_of_row;  // likewise
+  const T* upstream;                    // of a scalar loss, or null
+  Inverse inverse;                      // of the reduction's divisor
+  double* partials;                     // (terms, pieces), or null
+  Guess* guess;                         // or null
+  bool corrects;                        // the second pass, after a guess
 
-  __device__ __forceinline__ double reduction(double of_term) const {
-    const double from_divisor = inverse_at ? *inverse_at : inverse;
-    return from_divisor == 0 ? 0 : of_term * from_divisor;
-  }
-  // What slopes are multiplied by.
-  __device__ __forceinline__ T scale(double of_term) const {
+  // What the derivatives of a term are multiplied by.
+  __device__ __forceinline__ T scale(double term_scale) const {
     const T from_upstream = upstream ? *upstream : T(1);
-    return T(reduction(of_term)) * from_upstream;
+    return T(inverse(term_scale)) * from_upstream;
   }
-  // Whether there is anything to do for this walk, and what it takes labels for.
+  // Whether this pass has anything to do; sets whether it takes all labels for 0 or 1.
   __device__ __forceinline__ bool begins(bool* binary) const {
-    *binary = guess && !again && guess->binary;
-    return !guess || !again || guess->violated;
+    *binary = guess && !corrects && guess->binary;
+    return !guess || !corrects || guess->violated;
   }
 };
 
@@ -58,7 +53,7 @@ struct asks_binary : std::false_type {};
 template <class Loss>
 struct asks_binary<Loss, decltype(void(&Loss::binary))> : std::true_type {};
 
-// What labels are is no parameter of the caller's, and is not known yet.
+// Whether labels are binary is no parameter of the call, and is only known on the device.
 template <class Loss>
 Loss functor_of(const double* parameters) {
   const double unknown = 0;
@@ -85,35 +80,36 @@ struct Inputs {
   int64_t first[Layout::kVectors];
   T label[kCount], prediction[kCount];
 
-  // kSize is that of a prediction; 0 for any. Of the tile at `at`, elements in [begin, end) count.
+  // Loads the tile that begins at `at`, of which the elements in [begin, end) count. kSize is the
+  // size of a prediction, or 0 for a size that the pass tells.
   template <int kSize>
-  __device__ __forceinline__ void load(const ElementwiseWalk<T>& walk, int64_t at, int64_t begin,
+  __device__ __forceinline__ void load(const ElementwisePass<T>& pass, int64_t at, int64_t begin,
                                        int64_t end) {
     RawVectors<Layout::kVectors, Layout::kWidth> labels, predictions;
     FASTLOSS_UNROLL
     for (int v = 0; v < Layout::kVectors; ++v)
       first[v] = at + Layout::first(static_cast<int>(threadIdx.x), v);
-    // Both are under way before either is looked at.
+    // Both loads are issued before either result is used.
     if constexpr (kSize)
-      predictions.template load_of_size<kSize>(walk.y_pred, first, begin, end);
+      predictions.template load_of_size<kSize>(pass.y_pred, first, begin, end);
     else
-      predictions.load_any(walk.y_pred_size, walk.y_pred, first, begin, end);
-    labels.load_any(walk.y_true_size, walk.y_true, first, begin, end);
+      predictions.load_any(pass.y_pred_size, pass.y_pred, first, begin, end);
+    labels.load_any(pass.y_true_size, pass.y_true, first, begin, end);
     if constexpr (kSize)
-      Predictions<kSize>::widen(predictions, walk.y_pred_dtype, prediction);
+      Predictions<kSize>::widen(predictions, pass.y_pred_dtype, prediction);
     else
-      predictions.widen_any(walk.y_pred_dtype, prediction);
-    labels.widen_any(walk.y_true_dtype, label);
+      predictions.widen_any(pass.y_pred_dtype, prediction);
+    labels.widen_any(pass.y_true_dtype, label);
   }
 
-  // Says so where labels that were taken for 0 and 1 are not.
-  __device__ __forceinline__ void check_binary(const ElementwiseWalk<T>& walk, int64_t begin,
+  // Records labels that contradict the guess.
+  __device__ __forceinline__ void check_binary(const ElementwisePass<T>& pass, int64_t begin,
                                                int64_t end) const {
     bool others = false;
     FASTLOSS_UNROLL
     for (int i = 0; i < kCount; ++i)
       others |= counts(i, begin, end) & !(label[i] == T(0) || label[i] == T(1));
-    if (others) walk.guess->violated = 1;
+    if (others) pass.guess->violated = 1;
   }
 
   __device__ __forceinline__ bool counts(int i, int64_t begin, int64_t end) const {

@@ -1,11 +1,9 @@
-#include <cstring>
-
 #include "cuda/elementwise/single_term.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-FASTLOSS_INSTANTIATE_ONE_LOSS(4)
+FASTLOSS_INSTANTIATE_SINGLE_TERM(4)
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

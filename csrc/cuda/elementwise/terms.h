@@ -1,63 +1,68 @@
-// Losses that are added up, each a functor in a box: which it is, is looked up for a whole tile.
+// Losses that are added up, each a tagged functor: a kernel for every combination is impossible, so
+// the tag is a branch, taken once for a whole tile.
 #pragma once
 
 #include <cstring>
 
 #include "api/elementwise_call.h"
 #include "api/fastloss_cuda.h"
-#include "cuda/common/gamma_two.h"
+#include "cuda/common/specialization.h"
 #include "cuda/elementwise/pass.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
 #define FASTLOSS_ID(NAME, ...) NAME,
-enum class LossId : int32_t { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ID) };
+enum class ElementwiseLossId : int32_t { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_ID) };
 #undef FASTLOSS_ID
 
 template <class T>
-struct BoxedTerm {
-  LossId loss;
-  bool gamma_two;
-  double of_term;  // its factor, over the columns for a mean
+struct TaggedTerm {
+  ElementwiseLossId loss;
+  bool specialized;
+  double term_scale;  // the term's factor, divided by the columns for a mean over them
   alignas(8) unsigned char functor[8 * sizeof(T)];
 
-  template <class Loss>
-  void box(LossId id, const double* parameters) {
-    static_assert(sizeof(Loss) <= sizeof(functor), "a loss has at most eight numbers");
-    static_assert(std::is_trivially_copyable<Loss>::value, "a loss is copied to the device");
-    const Loss made = functor_of<Loss>(parameters);
-    loss = id;
-    std::memcpy(functor, &made, sizeof(made));
+  TaggedTerm() = default;
+  TaggedTerm(const fastloss_term& term, double term_scale)
+      : loss(), specialized(false), term_scale(term_scale), functor() {
+#define FASTLOSS_TAG(NAME, ...) \
+  if (!std::strcmp(term.loss, #NAME)) set<NAME<T>>(ElementwiseLossId::NAME, term.parameters);
+    FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_TAG)
+#undef FASTLOSS_TAG
   }
 
-  explicit BoxedTerm(const fastloss_term& term, double of_term)
-      : loss(), gamma_two(false), of_term(of_term), functor() {
-#define FASTLOSS_BOX(NAME, ...)                                  \
-  if (!std::strcmp(term.loss, #NAME)) {                          \
-    using Square = typename for_gamma_two<NAME<T>>::type;        \
-    box<NAME<T>>(LossId::NAME, term.parameters);                 \
-    if constexpr (!std::is_void<Square>::value) {                \
-      gamma_two = term.parameters[1] == 2;                       \
-      if (gamma_two) box<Square>(LossId::NAME, term.parameters); \
-    }                                                            \
+ private:
+  template <class Loss>
+  void set(ElementwiseLossId id, const double* parameters) {
+    using Special = typename Specialization<Loss>::type;
+    loss = id;
+    specialized = Specialization<Loss>::applies(parameters);
+    if constexpr (!std::is_void<Special>::value)
+      if (specialized) return store<Special>(parameters);
+    store<Loss>(parameters);
   }
-    FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_BOX)
-#undef FASTLOSS_BOX
+
+  template <class Functor>
+  void store(const double* parameters) {
+    static_assert(sizeof(Functor) <= sizeof(functor), "a loss has at most eight numbers");
+    static_assert(std::is_trivially_copyable<Functor>::value, "a loss is copied to the device");
+    const Functor made = functor_of<Functor>(parameters);
+    std::memcpy(functor, &made, sizeof(made));
   }
-  BoxedTerm() = default;
 };
 
 template <class T>
-struct BoxedTerms {
+struct TaggedTerms {
   int32_t count;
-  BoxedTerm<T> terms[FASTLOSS_CUDA_MAX_TERMS];
+  TaggedTerm<T> terms[FASTLOSS_CUDA_MAX_TERMS];
 };
 
-// Calls visit(functor) with the loss that is in the box.
+// Calls visit(functor) with the functor of the term.
 template <class T, class Visit>
-__device__ __forceinline__ void unbox(const BoxedTerm<T>& term, bool binary, const Visit& visit) {
-  const auto open = [&](auto* functor) {
+__device__ __forceinline__ void visit_term(const TaggedTerm<T>& term, bool binary,
+                                           const Visit& visit) {
+  const auto visit_functor = [&](auto* functor) {
     using Loss = std::remove_const_t<std::remove_pointer_t<decltype(functor)>>;
     if constexpr (asks_binary<Loss>::value) {
       Loss loss = *functor;
@@ -67,16 +72,16 @@ __device__ __forceinline__ void unbox(const BoxedTerm<T>& term, bool binary, con
       visit(*functor);
     }
   };
-#define FASTLOSS_UNBOX(NAME, ...)                                                     \
-  case LossId::NAME: {                                                                \
-    using Square = typename for_gamma_two<NAME<T>>::type;                             \
-    if constexpr (!std::is_void<Square>::value) {                                     \
-      if (term.gamma_two) return open(reinterpret_cast<const Square*>(term.functor)); \
-    }                                                                                 \
-    return open(reinterpret_cast<const NAME<T>*>(term.functor));                      \
+#define FASTLOSS_VISIT(NAME, ...)                                                                 \
+  case ElementwiseLossId::NAME: {                                                                 \
+    using Special = typename Specialization<NAME<T>>::type;                                       \
+    if constexpr (!std::is_void<Special>::value) {                                                \
+      if (term.specialized) return visit_functor(reinterpret_cast<const Special*>(term.functor)); \
+    }                                                                                             \
+    return visit_functor(reinterpret_cast<const NAME<T>*>(term.functor));                         \
   }
-  switch (term.loss) { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_UNBOX) }
-#undef FASTLOSS_UNBOX
+  switch (term.loss) { FASTLOSS_ELEMENTWISE_LOSSES(FASTLOSS_VISIT) }
+#undef FASTLOSS_VISIT
 }
 
 }  // namespace FASTLOSS_ISA

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cuda/common/reduce.h"
 #include "cuda/overlap/groups.h"
 
 namespace fastloss {
@@ -7,7 +8,7 @@ namespace FASTLOSS_ISA {
 namespace {
 
 constexpr int64_t kMaxBlocks = int64_t(1) << 20;
-// Of so few pieces a thread adds up those of a sum, of more a block.
+// Up to so many pieces of a sum are added up by a thread, more of them by a block.
 constexpr int64_t kFewPieces = 32;
 
 template <class T>
@@ -38,7 +39,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__device__ __forceinline__ GroupLoss evaluate_alone(const BoxedOverlap& loss, OverlapSums sums) {
+__device__ __forceinline__ GroupLoss evaluate_alone(const TaggedOverlapLoss& loss,
+                                                    OverlapSums sums) {
 #define FASTLOSS_CALL_alone(NAME) return (*reinterpret_cast<const NAME*>(loss.functor))(sums);
 #define FASTLOSS_CALL_together(NAME) break;
 #define FASTLOSS_CALL(NAME, CLASSES, ...) \
@@ -50,7 +52,7 @@ __device__ __forceinline__ GroupLoss evaluate_alone(const BoxedOverlap& loss, Ov
   return {0, 0, 0};
 }
 
-__device__ __forceinline__ GroupLoss evaluate_together(const BoxedOverlap& loss,
+__device__ __forceinline__ GroupLoss evaluate_together(const TaggedOverlapLoss& loss,
                                                        const OverlapSums* sums,
                                                        const double* class_weight, int64_t classes,
                                                        double* class_factors) {
@@ -64,30 +66,32 @@ __device__ __forceinline__ GroupLoss evaluate_together(const BoxedOverlap& loss,
   return {0, 0, 0};
 }
 
-// The loss of one group; fills in its points.
+__device__ __forceinline__ GroupLoss scaled(const GroupLoss& loss, double factor) {
+  return {loss.value * factor, loss.d_intersection * factor, loss.d_prediction * factor};
+}
+
+// The loss of one group; stores the derivatives by the sums of its classes.
 template <class T>
 __device__ __forceinline__ double evaluate_group(const OverlapGroups<T>& groups, int64_t group) {
   const int64_t first = groups.first_class, classes = groups.classes;
   const int64_t image = groups.per_class ? group / groups.groups_of_image : group;
   const OverlapSums* const sums = groups.sums + image * classes;
-  GroupLoss* const points = groups.points + image * classes;
+  GroupLoss* const derivatives = groups.derivatives + image * classes;
   const double* const class_weight = groups.class_weight ? groups.class_weight_double : nullptr;
   if (groups.together) {
     double* const factors = groups.class_factors + image * classes;
     const GroupLoss loss =
         evaluate_together(groups.loss, sums + first, class_weight ? class_weight + first : nullptr,
                           classes - first, factors + first);
-    for (int64_t c = first; c < classes; ++c)
-      points[c] = {loss.value, factors[c] * loss.d_intersection, factors[c] * loss.d_prediction};
+    for (int64_t c = first; c < classes; ++c) derivatives[c] = scaled(loss, factors[c]);
     return loss.value;
   }
   if (groups.per_class) {
     const int64_t c = group - image * groups.groups_of_image + first;
-    GroupLoss point = evaluate_alone(groups.loss, sums[c]);
-    const double weight = class_weight ? class_weight[c] : 1.0;
-    point = {point.value * weight, point.d_intersection * weight, point.d_prediction * weight};
-    points[c] = point;
-    return point.value;
+    const GroupLoss loss =
+        scaled(evaluate_alone(groups.loss, sums[c]), class_weight ? class_weight[c] : 1.0);
+    derivatives[c] = loss;
+    return loss.value;
   }
   OverlapSums all = {};
   for (int64_t c = first; c < classes; ++c) {
@@ -96,9 +100,9 @@ __device__ __forceinline__ double evaluate_group(const OverlapGroups<T>& groups,
     all.label += sums[c].label;
     all.positions += sums[c].positions;
   }
-  const GroupLoss point = evaluate_alone(groups.loss, all);
-  for (int64_t c = first; c < classes; ++c) points[c] = point;
-  return point.value;
+  const GroupLoss loss = evaluate_alone(groups.loss, all);
+  for (int64_t c = first; c < classes; ++c) derivatives[c] = loss;
+  return loss.value;
 }
 
 template <class T>
@@ -114,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
       groups.weight.template multiply<1>(group, &weight);
       value *= double(weight);
     }
-    if (groups.each && groups.losses) groups.losses[group] = T(value);
+    if (groups.losses) groups.losses[group] = T(value);
     sum += value;
   }
   sum = block_sum(sum);
@@ -123,26 +127,27 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    conclude(const __grid_constant__ OverlapGroups<T> groups) {
+    finalize(const __grid_constant__ OverlapGroups<T> groups) {
   const double reduction = groups.inverse(1);
   double total = block_sum_of(groups.group_sums, groups.groups.count) * reduction;
   if (threadIdx.x == 0 && groups.term_values) groups.term_values[0] = T(total);
   total *= groups.factor;
   if (threadIdx.x == 0) groups.scales[0] = reduction * groups.factor;
-  double of_one = 1;
+  double inverse_count = 1;
   if (groups.mean && groups.fused_terms) {
     const double count =
         groups.count < 0
             ? block_sum_of(groups.values + groups.fused_terms * groups.units, groups.units)
             : groups.count;
-    of_one = count == 0 ? 0 : 1 / (count * groups.replicas);
+    inverse_count = count == 0 ? 0 : 1 / (count * groups.replicas);
   }
   for (int32_t k = 0; k < groups.fused_terms; ++k) {
-    const double value = block_sum_of(groups.values + k * groups.units, groups.units) * of_one;
-    total += groups.of_fused_term[k] * value;
+    const double value =
+        block_sum_of(groups.values + k * groups.units, groups.units) * inverse_count;
+    total += groups.fused_term_scale[k] * value;
     if (threadIdx.x) continue;
     if (groups.term_values) groups.term_values[1 + k] = T(value);
-    groups.scales[1 + k] = groups.of_fused_term[k] * of_one;
+    groups.scales[1 + k] = groups.fused_term_scale[k] * inverse_count;
   }
   if (threadIdx.x == 0 && groups.total) *groups.total = T(total);
 }
@@ -158,7 +163,7 @@ int launch_overlap_groups(const OverlapGroups<T>& groups, void* stream) {
   if (groups.groups.count &&
       launch(evaluate_groups<T>, groups.groups.count, kThreads, 0, stream, groups))
     return -1;
-  return launch(conclude<T>, 1, kThreads, 0, stream, groups);
+  return launch(finalize<T>, 1, kThreads, 0, stream, groups);
 }
 
 template int launch_overlap_groups(const OverlapGroups<float>&, void*);

@@ -3,7 +3,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-FASTLOSS_INSTANTIATE_OVERLAP_WALK(8)
+FASTLOSS_INSTANTIATE_OVERLAP_PASS(8)
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

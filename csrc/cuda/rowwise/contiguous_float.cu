@@ -3,7 +3,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-FASTLOSS_INSTANTIATE_ROWS_ALONG(4)
+FASTLOSS_INSTANTIATE_CONTIGUOUS_ROWS(4)
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

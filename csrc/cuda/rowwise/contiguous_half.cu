@@ -3,7 +3,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-FASTLOSS_INSTANTIATE_ROWS_ALONG(2)
+FASTLOSS_INSTANTIATE_CONTIGUOUS_ROWS(2)
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

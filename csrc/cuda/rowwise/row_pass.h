@@ -1,23 +1,23 @@
-// What every rowwise kernel is told, and what is known of a row before its classes are looked at.
+// The parameters of the rowwise kernels, and what they know of a row before they read its classes.
 #pragma once
 
 #include "cuda/common/broadcast_weights.h"
 #include "cuda/common/class_label.h"
+#include "cuda/common/divisor.h"
 #include "cuda/common/dtypes.h"
-#include "cuda/common/layout.h"
 #include "cuda/rowwise/tagged_row_loss.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// Some classes of a row, those that one thread has in hand together: first, first + 2^shift ...
-struct Place {
+// The classes of a row that one thread processes as a vector: first, first + 2^shift, ...
+struct ClassSlice {
   int64_t first;
-  int count;  // how many of them the row has
+  int count;  // of those that the row has
   int shift;
 
   FASTLOSS_INLINE int64_t at(int i) const { return first + (static_cast<int64_t>(i) << shift); }
-  // Which of them a class is; otherwise what is none.
+  // The position of a class in the slice, or -1.
   FASTLOSS_INLINE int index_of(int64_t c) const {
     const int64_t distance = c - first;
     const bool between = distance & ((int64_t(1) << shift) - 1);
@@ -29,14 +29,14 @@ struct Place {
 
 template <class T>
 struct RowTask {
-  int64_t row, label;  // of a row without a label that counts: 0
-  bool skips;          // ignored, or with a label that is no class
-  T fill;              // what such a row has for its loss and gradient
+  int64_t row, label;  // label: the class, or 0 where there is none
+  bool skips;          // the row is ignored, or its label is not a class
+  T fill;              // loss and gradient of a row that is skipped
   T weight, scale;     // of the loss, of the gradient
 };
 
 template <class T>
-struct RowWalk {
+struct RowPass {
   int64_t rows, classes;
   Divider inner;
   Pieces pieces;  // of rows
@@ -44,35 +44,33 @@ struct RowWalk {
   bool sparse;
   const void* y_true;
   const void* y_pred;
-  void* gradient;            // or null
-  T* loss;                   // of each row, or null
-  T* log_sum_exp;            // likewise
-  uint8_t* hit;              // likewise
-  double* partials;          // of the pieces, or null
-  Cycle<T> weight;           // or without data
-  const T* class_weight;     // or null
-  const T* upstream;         // or null
-  bool upstream_of_row;      // one number for each row
-  double inverse;            // 1 / divisor, 0 for a divisor of 0
-  const double* inverse_at;  // where that is known on the device only, or null
+  void* gradient;              // or null
+  T* loss;                     // of each row, or null
+  T* log_sum_exp;              // of each row, or null
+  uint8_t* hit;                // of each row, or null
+  double* partials;            // of the pieces, or null
+  BroadcastWeights<T> weight;  // of rows, or without data
+  const T* class_weight;       // or null
+  const T* upstream;           // or null
+  bool upstream_of_row;        // upstream has a number for each row
+  Inverse inverse;             // of the reduction's divisor
   bool has_ignore_class;
   int64_t ignore_class;
-  const uint8_t* ignored;  // of rows of labels
-  bool smooths;            // labels are smoothed, or weighed
-  T keep, shift;           // smoothed labels are keep * label + shift
-  bool softens, softens_label;
-  T softness;             // 1 / temperature
-  T inverse_cap, height;  // of a cap: 1 / cap and cap / temperature; 0 for none
-  T inverse_height, z_loss;
-  BoxedRowLoss<T> functor;
+  const uint8_t* ignored;      // whether rows of labels are ignored
+  bool transforms_labels;      // label smoothing or class weights
+  T label_scale, label_shift;  // of label smoothing
+  bool scales_logits, scales_label_logits;
+  T inverse_temperature;
+  T inverse_cap, scaled_cap;  // 1 / logit_softcap and logit_softcap / temperature, or 0
+  T inverse_scaled_cap, z_loss;
+  TaggedRowLoss<T> functor;
 
-  __device__ __forceinline__ double reduction() const { return inverse_at ? *inverse_at : inverse; }
-
-  // What slopes are multiplied by, all rows alike.
+  // What the derivatives of all rows are multiplied by.
   __device__ __forceinline__ T scale() const {
-    T scale = T(reduction());
+    T scale = T(inverse.value());
     if (upstream && !upstream_of_row) scale *= *upstream;
-    return softens || functor.label == Normalization::softmax ? scale * softness : scale;
+    return scales_logits || functor.label == Normalization::softmax ? scale * inverse_temperature
+                                                                    : scale;
   }
 
   __device__ __forceinline__ bool is_ignored(int64_t row) const {
@@ -98,62 +96,63 @@ struct RowWalk {
     return task;
   }
 
-  // The first class of a row; those that follow are `inner` apart.
+  // The element of a row's first class; its classes are `inner` elements apart.
   __device__ __forceinline__ int64_t offset(int64_t row) const {
     const int64_t outer = inner(row);
     return outer * (classes - 1) * inner.divisor() + row;
   }
 
-  // Logits as the loss sees them.
-  __device__ __forceinline__ T soften(T x) const {
-    return height == 0 ? x * softness : tanh(x * inverse_cap) * height;
+  // Applies temperature and soft cap.
+  __device__ __forceinline__ T scale_logit(T x) const {
+    return scaled_cap == 0 ? x * inverse_temperature : tanh(x * inverse_cap) * scaled_cap;
   }
-  // The derivative of cap tanh(x / cap), by what comes out of soften().
-  __device__ __forceinline__ T cap_slope(T z) const {
-    const T share = z * inverse_height;
-    return (T(1) - share) * (T(1) + share);
+  // The derivative of cap tanh(x / cap), by the result of scale_logit().
+  __device__ __forceinline__ T cap_gradient(T z) const {
+    const T fraction = z * inverse_scaled_cap;
+    return (T(1) - fraction) * (T(1) + fraction);
   }
 
-  // Raw predictions made ready; what is no class leaves no trace in a softmax.
+  // Transforms predictions for the loss, and fills up the vector without effect on a softmax.
   template <int kWidth>
-  __device__ __forceinline__ void ready_predictions(const Place& place, T (&x)[kWidth]) const {
-    if (softens) {
+  __device__ __forceinline__ void prepare_predictions(const ClassSlice& slice,
+                                                      T (&x)[kWidth]) const {
+    if (scales_logits) {
       FASTLOSS_UNROLL
-      for (int i = 0; i < kWidth; ++i) x[i] = soften(x[i]);
+      for (int i = 0; i < kWidth; ++i) x[i] = scale_logit(x[i]);
     }
-    if (place.count == kWidth) return;
+    if (slice.count == kWidth) return;
     FASTLOSS_UNROLL
     for (int i = 0; i < kWidth; ++i)
-      if (i >= place.count) x[i] = -Format<T>::kInfinity;
+      if (i >= slice.count) x[i] = -Format<T>::kInfinity;
   }
 
-  // Labels made ready: raw ones of rows, or those of a class.
+  // Transforms labels for the loss; sparse ones become one-hot.
   template <int kWidth>
-  __device__ __forceinline__ void ready_labels(const RowTask<T>& task, const Place& place,
-                                               T (&y)[kWidth]) const {
+  __device__ __forceinline__ void prepare_labels(const RowTask<T>& task, const ClassSlice& slice,
+                                                 T (&y)[kWidth]) const {
     if (sparse) {
-      const int index = place.index_of(task.label);
+      const int index = slice.index_of(task.label);
       FASTLOSS_UNROLL
       for (int i = 0; i < kWidth; ++i) y[i] = i == index ? T(1) : T(0);
     }
-    if (smooths) {
+    if (transforms_labels) {
       FASTLOSS_UNROLL
-      for (int i = 0; i < kWidth; ++i) y[i] = keep * y[i] + shift;
+      for (int i = 0; i < kWidth; ++i) y[i] = label_scale * y[i] + label_shift;
       if (class_weight) {
         FASTLOSS_UNROLL
         for (int i = 0; i < kWidth; ++i)
-          if (i < place.count) y[i] *= class_weight[place.at(i)];
+          if (i < slice.count) y[i] *= class_weight[slice.at(i)];
       }
     }
     const bool logits = functor.label == Normalization::softmax;
-    if (softens_label) {
+    if (scales_label_logits) {
       FASTLOSS_UNROLL
-      for (int i = 0; i < kWidth; ++i) y[i] *= softness;
+      for (int i = 0; i < kWidth; ++i) y[i] *= inverse_temperature;
     }
-    if (place.count == kWidth) return;
+    if (slice.count == kWidth) return;
     FASTLOSS_UNROLL
     for (int i = 0; i < kWidth; ++i)
-      if (i >= place.count) y[i] = logits ? -Format<T>::kInfinity : T(0);
+      if (i >= slice.count) y[i] = logits ? -Format<T>::kInfinity : T(0);
   }
 };
 

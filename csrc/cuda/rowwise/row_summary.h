@@ -1,23 +1,24 @@
-// The small kernels before and after a walk over rows.
+// The small kernels before and after a pass over rows.
 #pragma once
 
-#include "cuda/common/summary.h"
+#include "cuda/common/divisor.h"
 #include "cuda/rowwise/row_pass.h"
 
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// Says of each row of labels whether it is ignored: nothing is outside of the ignored class.
+// Finds which rows of labels are ignored: those whose labels are all 0 except for the ignored
+// class.
 template <class T>
-int launch_ignored(const RowWalk<T>& walk, uint8_t* ignored, void* stream);
+int launch_ignored(const RowPass<T>& pass, uint8_t* ignored, void* stream);
 
-// As launch_divisor, of the rows that are not ignored: their weights, or each counts once.
+// As launch_divisor, for the rows that are not ignored: adds up their weights, or counts them.
 template <class T>
-int launch_count(const RowWalk<T>& walk, bool by_weight, const Divisor& divisor, void* stream);
+int launch_count(const RowPass<T>& pass, bool by_weight, const DivisorSum& divisor, void* stream);
 
-// The loss out of the sums of the pieces.
+// Computes the loss from the sums of the pieces.
 template <class T>
-int launch_row_total(const RowWalk<T>& walk, T* loss, void* stream);
+int launch_row_total(const RowPass<T>& pass, T* loss, void* stream);
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -1,4 +1,4 @@
-// What the classes of a row add up to: each thread's own part, and two parts joined.
+// What the classes of a row add up to: the part of each thread, and how two parts are combined.
 #pragma once
 
 #include "losses/rowwise.h"
@@ -6,7 +6,7 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// The larger of a number and one that is not NaN; of NaN, the other.
+// The larger of x and y, where y is not NaN; y if x is.
 FASTLOSS_INLINE float larger(float x, float y) {
 #ifdef __CUDA_ARCH__
   return fmaxf(x, y);
@@ -27,24 +27,25 @@ FASTLOSS_INLINE T or_zero(T x) {
   return x == -Format<T>::kInfinity ? T(0) : x;
 }
 
-// The largest of some logits, and the sum of exp(logit - largest); of nothing, -infinity and 0.
+// The largest of some logits, and the sum of exp(logit - largest); -infinity and 0 for no logits.
 template <class T>
-struct Online {
+struct SoftmaxSums {
   T largest, sum;
 
-  // Which of both comes first does not matter, to the last bit.
-  static FASTLOSS_INLINE Online combine(Online x, Online y) {
+  // Commutative to the bit, as combine_lanes requires.
+  static FASTLOSS_INLINE SoftmaxSums combine(SoftmaxSums x, SoftmaxSums y) {
     const bool other = y.largest > x.largest;
     const T high = other ? y.largest : x.largest, low = other ? x.largest : y.largest;
-    // Of equals, infinities too, the difference is not asked for.
+    // The difference of equal infinities would be NaN.
     const T factor = low == high ? T(1) : detail::exp_flushed(low - high);
     return {high, (other ? y.sum : x.sum) + (other ? x.sum : y.sum) * factor};
   }
 };
 
-// One thread's logits. A long row is not one long chain of additions in T.
+// Adds up the logits of one thread. Sums of vectors are added in double, as rounding errors in T
+// would grow with the length of the row.
 template <class T>
-struct OnlineSum {
+struct SoftmaxAccumulator {
   T largest = -Format<T>::kInfinity;
   double sum = 0;
 
@@ -58,42 +59,44 @@ struct OnlineSum {
       largest = top;
     }
     const T reference = or_zero(largest);
-    T some = 0;
+    T vector_sum = 0;
     FASTLOSS_UNROLL
-    for (int i = 0; i < kWidth; ++i) some += detail::exp_flushed(x[i] - reference);
-    sum += double(some);
+    for (int i = 0; i < kWidth; ++i) vector_sum += detail::exp_flushed(x[i] - reference);
+    sum += double(vector_sum);
   }
-  FASTLOSS_INLINE Online<T> result() const { return {largest, T(sum)}; }
+  FASTLOSS_INLINE SoftmaxSums<T> result() const { return {largest, T(sum)}; }
 };
 
-// Turns a class of a row into its share, as RowShares on the CPU.
+// Turns a class of a row into its probability.
 template <class T>
-struct Normal {
+struct Normalizer {
   T factor, shift, log_sum, sum;
 
-  static FASTLOSS_INLINE Normal of_logits(Online<T> row) {
+  static FASTLOSS_INLINE Normalizer of_logits(SoftmaxSums<T> row) {
     return {T(1) / row.sum, or_zero(row.largest), log(row.sum), row.sum};
   }
-  static FASTLOSS_INLINE Normal of_probabilities(T sum) { return {T(1) / sum, T(0), T(0), sum}; }
+  static FASTLOSS_INLINE Normalizer of_probabilities(T sum) {
+    return {T(1) / sum, T(0), T(0), sum};
+  }
 
   FASTLOSS_INLINE ClassProbability<T> of_logit(T x) const {
     return {detail::exp_flushed(x - shift) * factor, (x - shift) - log_sum};
   }
 };
 
-// The first of the largest numbers; `place` behind all for nothing.
+// The first of the largest numbers; for no numbers, an index beyond all others.
 template <class T>
 struct Largest {
-  int64_t place;
+  int64_t index;
   T value;
 
   static FASTLOSS_INLINE Largest combine(Largest x, Largest y) {
-    return y.value > x.value || (y.value == x.value && y.place < x.place) ? y : x;
+    return y.value > x.value || (y.value == x.value && y.index < x.index) ? y : x;
   }
 
-  // The first `count` of some numbers; place_of(i) is that of number i.
-  template <int kWidth, class PlaceOf>
-  FASTLOSS_INLINE void add(const T (&x)[kWidth], int count, const PlaceOf& place_of) {
+  // Considers the first `count` of some numbers; index_of(i) is the index of number i.
+  template <int kWidth, class IndexOf>
+  FASTLOSS_INLINE void add(const T (&x)[kWidth], int count, const IndexOf& index_of) {
     T top = -Format<T>::kInfinity;
     int first = kWidth;
     FASTLOSS_UNROLL
@@ -102,7 +105,7 @@ struct Largest {
       top = reaches ? x[i] : top;
       first = reaches ? i : first;
     }
-    if (first < kWidth) *this = combine(*this, {place_of(first), top});
+    if (first < kWidth) *this = combine(*this, {index_of(first), top});
   }
 };
 

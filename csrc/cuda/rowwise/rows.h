@@ -1,4 +1,4 @@
-// The kernels of the rowwise pattern, by where a row's classes lie.
+// The kernels of the rowwise pattern, by how the classes of a row lie in memory.
 #pragma once
 
 #include "cuda/rowwise/row_pass.h"
@@ -6,38 +6,37 @@
 namespace fastloss {
 namespace FASTLOSS_ISA {
 
-// Rows of up to so many classes that lie side by side stay in registers.
-constexpr int64_t kTileClasses = 256;
-// Longer ones have a warp, a block of kThreads or a larger block, by their bytes.
-constexpr int64_t kWarpRow = 4 << 10, kMiddleRow = 32 << 10;
+// Contiguous rows of up to so many classes stay in registers.
+constexpr int64_t kShortRowClasses = 256;
+// Up to so many bytes a longer row has a warp or a block of kThreads, beyond that a larger block.
+constexpr int64_t kWarpRowBytes = 4 << 10, kMediumRowBytes = 32 << 10;
 
-// Rows that one block takes at a time, by classes that lie side by side and the size of one, or by
-// classes that lie apart.
+// Rows that a block processes at once, for short, longer contiguous, and strided ones.
 int64_t rows_of_tile(int64_t classes);
-inline int64_t rows_along_at_once(int64_t classes, int64_t size) {
-  return classes * size <= kWarpRow ? kThreads / kWarp : 1;
+inline int64_t contiguous_rows_at_once(int64_t classes, int64_t size) {
+  return classes * size <= kWarpRowBytes ? kThreads / kWarp : 1;
 }
-constexpr int64_t kRowsApart = kThreads;
+constexpr int64_t kStridedRows = kThreads;
 
-// Each starts what `walk` wants: sums of pieces, losses of rows, gradients. `picks` says whether
-// the loss looks at the label's class alone.
+// Each computes the outputs that the pass has. `at_label` says whether the loss depends on the
+// label's class alone.
 template <int kSize>
-int launch_rows_in_tiles(const RowWalk<typename Predictions<kSize>::T>& walk, bool picks,
-                         void* stream);
-template <int kSize>
-int launch_rows_along(const RowWalk<typename Predictions<kSize>::T>& walk, bool picks,
+int launch_short_rows(const RowPass<typename Predictions<kSize>::T>& pass, bool at_label,
                       void* stream);
 template <int kSize>
-int launch_rows_apart(const RowWalk<typename Predictions<kSize>::T>& walk, bool picks,
-                      void* stream);
+int launch_contiguous_rows(const RowPass<typename Predictions<kSize>::T>& pass, bool at_label,
+                           void* stream);
+template <int kSize>
+int launch_strided_rows(const RowPass<typename Predictions<kSize>::T>& pass, bool at_label,
+                        void* stream);
 
-// Each size of rows along memory is compiled in a file of its own.
+// Each size is compiled in a file of its own, in parallel.
 template <>
-int launch_rows_along<2>(const RowWalk<float>& walk, bool picks, void* stream);
+int launch_contiguous_rows<2>(const RowPass<float>& pass, bool at_label, void* stream);
 template <>
-int launch_rows_along<4>(const RowWalk<float>& walk, bool picks, void* stream);
+int launch_contiguous_rows<4>(const RowPass<float>& pass, bool at_label, void* stream);
 template <>
-int launch_rows_along<8>(const RowWalk<double>& walk, bool picks, void* stream);
+int launch_contiguous_rows<8>(const RowPass<double>& pass, bool at_label, void* stream);
 
 }  // namespace FASTLOSS_ISA
 }  // namespace fastloss

@@ -1,5 +1,5 @@
-// Vectors of 16 bytes at addresses that are no multiple of 16, as rows of an odd number of classes
-// begin at: two aligned vectors hold each.
+// Vectors of 16 bytes at any address, such as those of rows with an odd number of classes: each is
+// composed of the two aligned vectors that contain it.
 #pragma once
 
 #include "cuda/common/device.h"
@@ -17,7 +17,7 @@ FASTLOSS_INLINE uint32_t funnel(uint32_t low, uint32_t high, int bits) {
 #endif
 }
 
-// The 16 bytes that begin `bytes` behind the first of 32, 0 < bytes < 16.
+// Bytes [bytes, bytes + 16) of 32, for 0 < bytes < 16.
 FASTLOSS_INLINE void shift_words(const uint32_t (&from)[8], int bytes, uint32_t* to) {
   uint32_t by_bits[7], by_word[6];
   FASTLOSS_UNROLL
@@ -28,10 +28,10 @@ FASTLOSS_INLINE void shift_words(const uint32_t (&from)[8], int bytes, uint32_t*
   for (int i = 0; i < 4; ++i) to[i] = bytes & 8 ? by_word[i + 2] : by_word[i];
 }
 
-// 16 bytes at `at`, of which `count` elements are asked for; all of [begin, end) may be read.
+// Loads 16 bytes from `at`, of which the caller uses `count` elements; [begin, end) is readable.
 template <int kSize>
-FASTLOSS_INLINE void load_shifted(const char* at, int count, const char* begin, const char* end,
-                                  uint32_t* words) {
+FASTLOSS_INLINE void load_unaligned(const char* at, int count, const char* begin, const char* end,
+                                    uint32_t* words) {
   constexpr int kWidth = 16 / kSize;
   const int bytes = static_cast<int>(reinterpret_cast<uintptr_t>(at) % 16);
   const char* const low = at - bytes;
@@ -42,11 +42,11 @@ FASTLOSS_INLINE void load_shifted(const char* at, int count, const char* begin, 
   shift_words(both, bytes, words);
 }
 
-// Stores the vectors of a warp that lie side by side, each at its `at`: the first `count` elements
-// of its own, and how many the next lane has. All threads of a block must call.
+// Stores the neighbouring vectors of a warp, each at its own `at`: the first `count` elements of
+// the lane's vector, where the next lane's has `next_count`. All threads of a block must call.
 template <int kSize>
-__device__ __forceinline__ void store_shifted(const uint32_t (&words)[4], int count, int next_count,
-                                              char* at) {
+__device__ __forceinline__ void store_unaligned(const uint32_t (&words)[4], int count,
+                                                int next_count, char* at) {
   constexpr int kWidth = 16 / kSize;
   const Words4 next = from_lane_above(Words4{{words[0], words[1], words[2], words[3]}}, 1, kWarp);
   uint32_t both[8];
@@ -55,7 +55,7 @@ __device__ __forceinline__ void store_shifted(const uint32_t (&words)[4], int co
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int bytes = static_cast<int>(reinterpret_cast<uintptr_t>(at) % 16);
   if (bytes == 0) return store<kSize, kWidth>(words, 0, 0, count, at);
-  // What lies before the next multiple of 16: the lane below writes it, with its own tail.
+  // The elements before the next multiple of 16, which the lane below stores with its own tail.
   const int head = (16 - bytes) / kSize;
   const bool takes_next = lane < kWarp - 1 && next_count >= head;
   if (takes_next) {

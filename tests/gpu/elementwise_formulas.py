@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from checks import as_float64
+from library import MEAN, MEAN_WITH_SAMPLE_WEIGHT, NONE
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -142,3 +145,45 @@ SUBJECTS = (
     Subject(binary_focal_crossentropy_from_logits, (0.0, 2.0, 1.0, 0.0), "logits"),
     Subject(binary_focal_crossentropy_from_logits, (0.1, 1.5, 0.75, -0.5), "logits"),
 )
+
+
+@dataclass(frozen=True)
+class Truth:
+    loss: Tensor
+    gradient: Tensor
+    values: tuple[Tensor, ...]
+
+
+def truth(
+    subjects: tuple[Subject, ...],
+    factors: tuple[float, ...],
+    y_true: Tensor,
+    y_pred: Tensor,
+    reduction: int,
+    weight: Tensor | None,
+    column: Tensor | None,
+    upstream: Tensor | None,
+    replicas: int,
+) -> Truth:
+    """Loss and gradient in float64; `weight` is that of each row."""
+    t, p = as_float64(y_true), as_float64(y_pred).requires_grad_()
+    rows = p.shape[0]
+    by_row = torch.ones(rows, dtype=torch.float64, device=p.device)
+    if weight is not None:
+        by_row = as_float64(weight)
+    divisor = 1.0
+    if reduction in (MEAN, MEAN_WITH_SAMPLE_WEIGHT):
+        counted = reduction == MEAN_WITH_SAMPLE_WEIGHT and weight is not None
+        divisor = (float(by_row.sum()) if counted else float(rows)) * replicas
+    inverse = 1 / divisor if divisor else 0.0
+    values, total = [], torch.zeros(rows, dtype=torch.float64, device=p.device)
+    for subject, factor in zip(subjects, factors, strict=True):
+        options = {} if column is None else {"column": as_float64(column)}
+        each = subject.formula(t, p, *subject.parameters, **options)
+        row = (each.mean(1) if subject.mean else each.sum(1)) * by_row
+        values.append(row if reduction == NONE else row.sum() * inverse)
+        total = total + factor * row
+    loss = total if reduction == NONE else total.sum() * inverse
+    above = torch.ones_like(loss) if upstream is None else as_float64(upstream)
+    (gradient,) = torch.autograd.grad(loss, p, above)
+    return Truth(loss.detach(), gradient, tuple(value.detach() for value in values))

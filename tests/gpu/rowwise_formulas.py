@@ -1,7 +1,7 @@
-"""The rowwise losses as formulas in PyTorch, to be taken in float64.
+"""The rowwise losses as formulas of PyTorch, in float64.
 
-Of labels and predictions `(outer, classes, inner)`, whose dimension 1 goes; a label that is a class
-comes as a row that is 1 there.
+Labels and predictions have shape `(outer, classes, inner)`, of which the formulas remove dimension
+1; class labels are one-hot rows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from calls import Rows, Truth
+from checks import as_float64
+from library import MEAN, MEAN_WITH_SAMPLE_WEIGHT, NONE
 from torch import Tensor
 
 # The smallest normal number of float32, below which a mixture is not taken.
@@ -145,3 +148,71 @@ SUBJECTS = (
     RowSubject(reverse_kl_divergence_from_logits, smooths=False),
     RowSubject(jensen_shannon_divergence_from_logits, (0.3,), smooths=False),
 )
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """`(outer, inner)` to `(outer, classes, inner)`."""
+    index = label.to(torch.int64).clamp(0, classes - 1).unsqueeze(1)
+    rows = torch.zeros(
+        (label.shape[0], classes, label.shape[1]), dtype=torch.float64, device=label.device
+    )
+    return rows.scatter_(1, index, 1.0)
+
+
+def scale_logits(x: Tensor, options: Rows) -> Tensor:
+    if options.logit_softcap:
+        x = options.logit_softcap * torch.tanh(x / options.logit_softcap)
+    return x / options.temperature
+
+
+def counted_rows(subject: RowSubject, y_true: Tensor, options: Rows) -> Tensor:
+    """Of each row, `(outer, inner)`, whether it is not ignored."""
+    labels = as_float64(y_true)
+    if options.ignore_class is None:
+        return torch.ones_like(labels if subject.sparse else labels[:, 0], dtype=torch.bool)
+    if subject.sparse:
+        return labels != options.ignore_class
+    others = torch.arange(labels.shape[1], device=labels.device) != options.ignore_class
+    return (labels * others.view(-1, 1) != 0).any(1)
+
+
+def truth(
+    subject: RowSubject,
+    y_true: Tensor,
+    y_pred: Tensor,
+    options: Rows,
+    reduction: int,
+    weight: Tensor | None,
+    class_weight: Tensor | None,
+    replicas: int,
+    upstream: Tensor | None,
+) -> Truth:
+    leaf = y_pred.double().requires_grad_()
+    classes = leaf.shape[1]
+    counted = counted_rows(subject, y_true, options)
+    t = as_float64(y_true)
+    t = one_hot(t, classes) if subject.sparse else t
+    if subject.labels_are_logits:
+        t = t / options.temperature
+    smoothing = options.label_smoothing
+    t = t * (1 - smoothing) + smoothing / classes if smoothing else t
+    if class_weight is not None:
+        t = t * class_weight.double().view(-1, 1)
+    # Selected first, as ignored rows may hold anything.
+    x = torch.where(counted.unsqueeze(1), leaf, torch.full_like(leaf, 0.5))
+    x = scale_logits(x, options) if subject.logits else x
+    each = subject.formula(t, x, *subject.parameters)
+    if options.z_loss:
+        each = each + options.z_loss * torch.logsumexp(x, 1) ** 2
+    by_row = counted.double()
+    if weight is not None:
+        by_row = by_row * weight.double().view(by_row.shape)
+    each = torch.where(counted, each, torch.zeros_like(each)) * by_row
+    divisor = 1.0
+    if reduction in (MEAN, MEAN_WITH_SAMPLE_WEIGHT):
+        counts = by_row if reduction == MEAN_WITH_SAMPLE_WEIGHT else counted
+        divisor = float(counts.sum()) * replicas
+    loss = each.reshape(-1) if reduction == NONE else each.sum() * (1 / divisor if divisor else 0)
+    above = torch.ones_like(loss) if upstream is None else upstream.double()
+    (gradient,) = torch.autograd.grad(loss, leaf, above)
+    return Truth(loss.detach(), gradient)
