@@ -1,63 +1,12 @@
-// The losses that need a whole row of classes before the first gradient. Each is a functor whose
-// methods see one class of a row, or what a row's classes add up to; parameters arrive in the order
-// that LIST names them.
-//
-// A row's numbers are values (taken as they are), parts (each divided by their sum) or logits
-// (their softmax is taken). For a dense loss, whose labels are rows too:
-//   terms   what a class adds to its row's sums
-//   finish  the sums to {loss, b, c}: what slope() wants to know of the row
-//   slope   the derivative by the value, by the logit, or, times the sum, by the part
-// For a sparse loss, whose label is a class, pick() gives the loss and its derivative at that
-// class: by the value, or by the logarithm of the share.
+// The losses that need a whole row of classes before the first gradient. Parameters arrive in the
+// order that LIST names them.
 #pragma once
 
-#include "losses/elementwise.h"
+#include "losses/rowwise_loss.h"
 #include "losses/scalar.h"
 
 namespace fastloss {
-
-enum class Normalization { none, sum, softmax };
-
 namespace FASTLOSS_ISA {
-
-// One class of a row. `p` is its share of the row; `z` is log(p) in a row of logits, elsewhere the
-// number as it came.
-template <class T>
-struct ClassProbability {
-  T p, z;
-};
-
-template <class T>
-struct Sums {
-  T a, b, c;
-};
-
-template <class T>
-struct RowwiseLoss {
-  static constexpr Normalization kPrediction = Normalization::softmax, kLabel = Normalization::none;
-  // What a class counts for in the sum of its row.
-  FASTLOSS_INLINE T clipped(T x) const { return x; }
-  // Fill a row up to whole vectors without a trace in its sums.
-  static constexpr T pad_prediction() { return -Format<T>::kInfinity; }
-  static constexpr T pad_label() { return T(0); }
-  // Of +0 a compiler makes string stores, and -0 adds nothing.
-  static FASTLOSS_INLINE Sums<T> identity() { return {T(-0.0), T(-0.0), T(-0.0)}; }
-  static FASTLOSS_INLINE Sums<T> combine(Sums<T> x, Sums<T> y) {
-    return {x.a + y.a, x.b + y.b, x.c + y.c};
-  }
-};
-
-template <class T>
-struct OfProbabilities : RowwiseLoss<T> {
-  static constexpr Normalization kPrediction = Normalization::sum;
-  static constexpr T pad_prediction() { return T(0); }
-};
-
-// weight * x, 0 for a weight of 0 even where x is infinite.
-template <class T>
-FASTLOSS_INLINE T weighed(T weight, T x) {
-  return weight == 0 ? T(0) : weight * x;
-}
 
 // alpha (1 - p)^gamma (-log p) as a function of log p: the loss and its derivative. Gamma 2 is the
 // paper's default and needs no power.
@@ -68,10 +17,10 @@ struct CategoricalFocus {
       : alpha(T(parameters[0])), gamma(T(parameters[1])) {}
   FASTLOSS_INLINE Point<T> operator()(T p, T log_p) const {
     const T miss = T(1) - p;
-    const T value = alpha * (kSquare ? miss * miss : pow(miss, gamma));
+    const T factor = alpha * (kSquare ? miss * miss : pow(miss, gamma));
     // At p = 1 the product with log(p) has the limit 0, whatever gamma.
-    const T tilt = kSquare ? alpha * (miss + miss) : miss == 0 ? T(0) : gamma * value / miss;
-    return {-(value * log_p), tilt * weighed(p, log_p) - value};
+    const T by_miss = kSquare ? alpha * (miss + miss) : miss == 0 ? T(0) : gamma * factor / miss;
+    return {-(factor * log_p), by_miss * weighted(p, log_p) - factor};
   }
 };
 
@@ -79,7 +28,7 @@ template <class T>
 struct categorical_crossentropy_from_logits : RowwiseLoss<T> {
   explicit categorical_crossentropy_from_logits(const double*) {}
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
-    return {weighed(y.p, x.z), y.p, T(0)};
+    return {weighted(y.p, x.z), y.p, T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
@@ -96,17 +45,17 @@ struct categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
       : focus(parameters) {}
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = focus(x.p, x.z);
-    return {weighed(y.p, point.value), weighed(y.p, point.slope), T(0)};
+    return {weighted(y.p, point.value), weighted(y.p, point.slope), T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
-    return weighed(y.p, focus(x.p, x.z).slope) - x.p * row.b;
+    return weighted(y.p, focus(x.p, x.z).slope) - x.p * row.b;
   }
 };
 
-// Of probabilities divided by their sum, and then clipped.
+// Probabilities are divided by their sum, and then clipped.
 template <class T>
-struct categorical_crossentropy : OfProbabilities<T> {
+struct categorical_crossentropy : FromProbabilities<T> {
   T low, high;
   explicit categorical_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
@@ -120,17 +69,17 @@ struct categorical_crossentropy : OfProbabilities<T> {
 };
 
 template <class T, bool kSquare = false>
-struct categorical_focal_crossentropy : OfProbabilities<T> {
+struct categorical_focal_crossentropy : FromProbabilities<T> {
   using GammaTwo = categorical_focal_crossentropy<T, true>;
   static bool gamma_is_two(const double* parameters) { return parameters[1] == 2; }
   CategoricalFocus<T, kSquare> focus;
   T low, high;
   explicit categorical_focal_crossentropy(const double* parameters)
       : focus(parameters), low(T(parameters[2])), high(T(1) - T(parameters[2])) {}
-  FASTLOSS_INLINE Point<T> at(T share) const {
-    const T p = clip(share, low, high);
+  FASTLOSS_INLINE Point<T> at(T probability) const {
+    const T p = clip(probability, low, high);
     const Point<T> point = focus(p, log_normal(p));
-    return {point.value, outside(share, low, high) ? T(0) : point.slope};
+    return {point.value, outside(probability, low, high) ? T(0) : point.slope};
   }
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = at(x.p);
@@ -143,15 +92,15 @@ struct categorical_focal_crossentropy : OfProbabilities<T> {
   }
 };
 
-// Of probabilities that are clipped, and then divided by their sum.
+// Probabilities are clipped, and then divided by their sum.
 template <class T>
-struct clipped_crossentropy : OfProbabilities<T> {
+struct clipped_crossentropy : FromProbabilities<T> {
   T low, high;
   explicit clipped_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
   FASTLOSS_INLINE T clipped(T x) const { return clip(x, low, high); }
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
-    return {weighed(y.p, log(x.p)), y.p, T(0)};
+    return {weighted(y.p, log(x.p)), y.p, T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
@@ -167,7 +116,7 @@ struct sparse_categorical_crossentropy_from_logits : RowwiseLoss<T> {
 };
 
 template <class T>
-struct sparse_categorical_crossentropy : OfProbabilities<T> {
+struct sparse_categorical_crossentropy : FromProbabilities<T> {
   using Dense = clipped_crossentropy<T>;
   Dense dense;
   explicit sparse_categorical_crossentropy(const double* parameters) : dense(parameters) {}
@@ -185,7 +134,7 @@ struct sparse_categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
 };
 
 template <class T>
-struct sparse_categorical_focal_crossentropy : OfProbabilities<T> {
+struct sparse_categorical_focal_crossentropy : FromProbabilities<T> {
   using Dense = categorical_focal_crossentropy<T>;
   Dense dense;
   explicit sparse_categorical_focal_crossentropy(const double* parameters) : dense(parameters) {}
@@ -193,7 +142,7 @@ struct sparse_categorical_focal_crossentropy : OfProbabilities<T> {
 };
 
 template <class T>
-struct categorical_generalized_cross_entropy : OfProbabilities<T> {
+struct categorical_generalized_cross_entropy : FromProbabilities<T> {
   static constexpr Normalization kPrediction = Normalization::none;
   using Dense = void;
   T q, inverse;
@@ -215,7 +164,7 @@ struct categorical_generalized_cross_entropy_from_logits : RowwiseLoss<T> {
   }
 };
 
-// a is the sum of y x, b the largest (1 - y) x, c how many classes have it: they share its
+// a is the sum of y x, b the largest (1 - y) x, c the number of classes that have it and share its
 // gradient.
 template <class T>
 struct categorical_hinge : RowwiseLoss<T> {
@@ -251,7 +200,7 @@ struct sparse_categorical_hinge : categorical_hinge<T> {
 };
 
 template <class T>
-struct cosine_similarity : OfProbabilities<T> {
+struct cosine_similarity : FromProbabilities<T> {
   static constexpr Normalization kPrediction = Normalization::none;
   T longest;
   explicit cosine_similarity(const double* parameters) : longest(T(1 / parameters[0])) {}
@@ -274,6 +223,7 @@ struct cosine_similarity : OfProbabilities<T> {
   }
 };
 
+// Labels and predictions are logits.
 template <class T>
 struct BetweenLogits : RowwiseLoss<T> {
   static constexpr Normalization kLabel = Normalization::softmax;
@@ -284,7 +234,7 @@ template <class T>
 struct kl_divergence_from_logits : BetweenLogits<T> {
   explicit kl_divergence_from_logits(const double*) {}
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
-    return {weighed(y.p, y.z - x.z), T(0), T(0)};
+    return {weighted(y.p, y.z - x.z), T(0), T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T>) const {
@@ -296,11 +246,11 @@ template <class T>
 struct reverse_kl_divergence_from_logits : BetweenLogits<T> {
   explicit reverse_kl_divergence_from_logits(const double*) {}
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
-    return {weighed(x.p, x.z - y.z), T(0), T(0)};
+    return {weighted(x.p, x.z - y.z), T(0), T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {sums.a, sums.a, T(0)}; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
-    return weighed(x.p, x.z - y.z - row.b);
+    return weighted(x.p, x.z - y.z - row.b);
   }
 };
 
@@ -311,17 +261,17 @@ struct jensen_shannon_divergence_from_logits : BetweenLogits<T> {
   explicit jensen_shannon_divergence_from_logits(const double* parameters)
       : beta(T(parameters[0])), rest(T(1 - parameters[0])) {}
   FASTLOSS_INLINE T log_mixture(ClassProbability<T> y, ClassProbability<T> x) const {
-    // A mixture that rounds to 0 would make an infinite term of a share that does not.
+    // A mixture that rounds to 0 would make an infinite term of a probability that does not.
     return log_normal(max(beta * y.p + rest * x.p, Format<T>::kMinNormal));
   }
   FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const T mixture = log_mixture(y, x);
-    const T x_term = weighed(x.p, x.z - mixture);
-    return {beta * weighed(y.p, y.z - mixture) + rest * x_term, x_term, T(0)};
+    const T x_term = weighted(x.p, x.z - mixture);
+    return {beta * weighted(y.p, y.z - mixture) + rest * x_term, x_term, T(0)};
   }
   FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
   FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
-    return rest * weighed(x.p, x.z - log_mixture(y, x) - row.b);
+    return rest * weighted(x.p, x.z - log_mixture(y, x) - row.b);
   }
 };
 
