@@ -18,9 +18,9 @@ from pathlib import Path
 import custom_losses
 import pytorch
 
-from fastloss.tools.bench import cases
+from fastloss.tools.bench import cases, contenders
 from fastloss.tools.bench.cases import LossSpec
-from fastloss.tools.bench.contenders import CONTENDERS, Contender
+from fastloss.tools.bench.contenders import Contender
 from fastloss.tools.bench.engine import Plan
 from fastloss.tools.bench.environment import describe
 from fastloss.tools.bench.selection import select_losses, select_pairs
@@ -33,10 +33,11 @@ LOSSES: tuple[LossSpec, ...] = (*cases.LOSSES, *custom_losses.LOSSES)
 
 def contenders_of(spec: LossSpec) -> tuple[Contender, ...]:
     """Who can run a loss, in the order of reports."""
+    ours = contenders.contenders_of(spec)
     if spec in custom_losses.LOSSES:
         # No kernel of ours is in them, so that the reference is the same.
-        return tuple(one for one in CONTENDERS if one.library != "reference")
-    return CONTENDERS + pytorch.contenders_of(spec)
+        return tuple(one for one in ours if one.library != "reference")
+    return ours + pytorch.contenders_of(spec)
 
 
 def torch_version(specs: Sequence[LossSpec]) -> str:

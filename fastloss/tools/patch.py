@@ -158,7 +158,8 @@ def _public_modules() -> list[ModuleType]:
 
 def _replacements() -> dict[Any, Any]:
     """Our losses by those of Keras that they stand in for."""
-    found = {getattr(keras.losses, name, None): getattr(losses, name) for name in losses.__all__}
+    names = registry.PUBLIC_NAMES
+    found = {getattr(keras.losses, name, None): getattr(losses, name) for name in names}
     del found[None]
     return found
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import fastloss as fl
 from fastloss.tools.bench import memory
 from fastloss.tools.bench.cases import ELEMENTWISE, LOSSES, QUICK_LOSSES, Case, LossSpec
-from fastloss.tools.bench.contenders import CONTENDERS, Contender, make_tensors
+from fastloss.tools.bench.contenders import CONTENDERS, Contender, contenders_of, make_tensors
 from fastloss.tools.bench.engine import ROOF, Failure, Plan, run
 from fastloss.tools.bench.environment import Environment, describe
 from fastloss.tools.bench.roof import make_roof
@@ -162,6 +162,12 @@ def test_inputs_lie_in_their_domain(domain: str) -> None:
         np.testing.assert_allclose(y_pred.sum(-1), 1, rtol=1e-6)
 
 
+def test_keras_is_left_out_where_it_lacks_the_loss() -> None:
+    assert contenders_of(find("huber")) == contenders_of(find("pinball(tau=0.9)")) == CONTENDERS
+    lacking = replace(find("huber"), name="log_cosh_dice")
+    assert {one.library for one in contenders_of(lacking)} == {"fastloss", "reference"}
+
+
 def test_unknown_domain_is_named() -> None:
     with pytest.raises(ValueError, match=r"domain is 'nothing'.*classes and logits"):
         make_inputs("nothing", (2, 3))
@@ -178,9 +184,10 @@ def test_class_numbers_keep_their_type() -> None:
 @pytest.mark.parametrize("spec", LOSSES, ids=lambda spec: spec.label)
 def test_contenders_compute_the_same(spec: LossSpec) -> None:
     y_true, y_pred = make_tensors(spec, TINY)
-    step = CONTENDERS[0].make_step(spec, forward_only=False)
+    right, *others = contenders_of(spec)
+    step = right.make_step(spec, forward_only=False)
     expected_value, expected_gradient = step(y_true, y_pred)
-    for contender in CONTENDERS:
+    for contender in others:
         if contender.mode == "xla":
             continue
         call = contender.make_call(spec, y_true, y_pred, forward_only=False)

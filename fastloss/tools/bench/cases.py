@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -171,22 +171,30 @@ def _sum(name: str, domain: str, cases: Cases, composed: sums.Composed) -> LossS
     return LossSpec(name, "sums", domain, cases, ours=composed.ours, baseline=composed.baseline)
 
 
+# What is not told by the registry.
+_OWN: Mapping[str, dict[str, Any]] = MappingProxyType(
+    {
+        # No label is 0.
+        "mean_absolute_percentage_error": {"domain": "positive"},
+        "pinball": {"baseline": keras_baselines.pinball, "tau": 0.9},
+        **{
+            kind: {"baseline": partial(keras_baselines.box_loss, kind)}
+            for kind in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")
+        },
+    }
+)
+
+
+def _specs(pattern: Pattern) -> Iterator[LossSpec]:
+    """All losses of a pattern, those of probabilities from logits too."""
+    for kernel in registry.kernels(pattern):
+        name = registry.loss_of_kernel(kernel.name).name
+        from_logits: dict[str, Any] = {"from_logits": True} if kernel.from_logits else {}
+        yield _spec(name, **_OWN.get(name, {}), **from_logits)
+
+
 LOSSES: tuple[LossSpec, ...] = (
-    _spec("mean_squared_error"),
-    _spec("mean_absolute_error"),
-    _spec("mean_absolute_percentage_error", domain="positive"),
-    _spec("mean_squared_logarithmic_error"),
-    _spec("huber"),
-    _spec("log_cosh"),
-    _spec("poisson"),
-    _spec("pinball", baseline=keras_baselines.pinball, tau=0.9),
-    _spec("hinge"),
-    _spec("squared_hinge"),
-    _spec("kl_divergence"),
-    _spec("binary_crossentropy"),
-    _spec("binary_crossentropy", from_logits=True),
-    _spec("binary_focal_crossentropy"),
-    _spec("binary_focal_crossentropy", from_logits=True),
+    *_specs(Pattern.ELEMENTWISE),
     _spec("sparse_categorical_crossentropy", CROSSENTROPY, from_logits=True),
     _spec(
         "sparse_categorical_focal_crossentropy",
@@ -211,10 +219,7 @@ LOSSES: tuple[LossSpec, ...] = (
         SEGMENTATION,
         sums.DICE_AND_CROSSENTROPY,
     ),
-    *(
-        _spec(kernel.name, baseline=partial(keras_baselines.box_loss, kernel.name))
-        for kernel in registry.kernels(Pattern.BOXES)
-    ),
+    *_specs(Pattern.BOXES),
 )
 
 _QUICK_LABELS = (

@@ -96,6 +96,13 @@ CONTENDERS: tuple[Contender, ...] = (
 )
 
 
+def contenders_of(spec: LossSpec) -> tuple[Contender, ...]:
+    """Who can run a loss, in the order of reports: Keras only where it has the loss."""
+    if spec.baseline is not None or hasattr(keras.losses, spec.class_name):
+        return CONTENDERS
+    return tuple(one for one in CONTENDERS if one.library != "keras")
+
+
 def make_tensors(spec: LossSpec, case: Case) -> tuple[tf.Tensor, tf.Tensor]:
     """The inputs of a case, y_true and y_pred."""
     y_true, y_pred = make_inputs(spec.domain, case.shape)
@@ -119,10 +126,7 @@ class _Baseline(keras.losses.Loss):
 def _keras_loss(spec: LossSpec) -> Any:
     if spec.baseline is not None:
         return _Baseline(spec.name, spec.baseline)
-    found = getattr(keras.losses, spec.class_name, None)
-    if found is None:
-        raise ValueError(f"Keras {keras.__version__} has no {spec.class_name}.")
-    return found(**dict(spec.arguments))
+    return getattr(keras.losses, spec.class_name)(**dict(spec.arguments))
 
 
 def _our_loss(spec: LossSpec) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fastloss.tools.bench.cases import Case, LossSpec
-from fastloss.tools.bench.contenders import CONTENDERS, Contender, make_tensors
+from fastloss.tools.bench.contenders import Contender, contenders_of, make_tensors
 from fastloss.tools.bench.memory import peak_extra_bytes, trim
 from fastloss.tools.bench.roof import Roof, make_roof
 from fastloss.tools.bench.selection import Pair
@@ -89,7 +89,7 @@ class Plan:
     deadline_seconds: float = math.inf
     memory_repeats: int = 3
     threads: int = field(default_factory=available_cpus)
-    contenders_of: Callable[[LossSpec], Sequence[Contender]] = lambda spec: CONTENDERS
+    contenders_of: Callable[[LossSpec], Sequence[Contender]] = contenders_of
 
     def quick(self) -> Plan:
         """The same in under a minute."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from fastloss import losses
+from fastloss.registry import PUBLIC_NAMES
 from fastloss.tools.plot import canvas
 from fastloss.tools.plot.logs import Series, read
 
@@ -128,7 +128,7 @@ def _loss_and_terms(history: Any, recorded: dict[str, Series]) -> list[str]:
 def _is_loss(name: str) -> bool:
     """Whether a quantity is a loss by its name, numbered or not."""
     stem = re.sub(r"_\d+$", "", name)
-    return not name.startswith("val_") and (stem.endswith("_loss") or stem in losses.__all__)
+    return not name.startswith("val_") and (stem.endswith("_loss") or stem in PUBLIC_NAMES)
 
 
 def _checked(names: Iterable[str], recorded: dict[str, Series]) -> list[str]:
