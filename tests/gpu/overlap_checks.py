@@ -19,6 +19,7 @@ LOSSES = (
     Term("jaccard", SMOOTH),
     Term("focal_tversky", (0.7, 0.3, 0.75, *SMOOTH)),
     Term("log_cosh_dice", SMOOTH),
+    Term("matthews", SMOOTH),
     Term("generalized_dice", (2.0, *SMOOTH)),
 )
 MASKS = (torch.uint8, torch.int32, torch.int64, torch.int16, torch.float32)

@@ -45,6 +45,13 @@ def _log_cosh_dice(hit: Tensor, p: Tensor, t: Tensor, *smooth: float) -> Tensor:
     return _dice(hit, p, t, *smooth).cosh().log()
 
 
+def _matthews(hit: Tensor, p: Tensor, t: Tensor, count: Tensor, *smooth: float) -> Tensor:
+    product = p * (count - p) * t * (count - t)
+    # Where labels or predictions are constant, the root has no derivative.
+    root = torch.where(product > 0, product, torch.ones_like(product)).sqrt() * (product > 0)
+    return _over(count * hit - p * t, root, smooth)
+
+
 ALONE: dict[str, Callable[..., Tensor]] = {
     "dice": _dice,
     "tversky": _tversky,
@@ -52,6 +59,13 @@ ALONE: dict[str, Callable[..., Tensor]] = {
     "focal_tversky": _focal_tversky,
     "log_cosh_dice": _log_cosh_dice,
 }
+
+
+def alone(loss: Term, hit: Tensor, p: Tensor, t: Tensor, count: Tensor) -> Tensor:
+    """The loss of each group by its sums, over `count` positions."""
+    if loss.loss == "matthews":
+        return _matthews(hit, p, t, count, *loss.parameters)
+    return ALONE[loss.loss](hit, p, t, *loss.parameters)
 
 
 def generalized_dice(
@@ -135,19 +149,24 @@ def truth(
     over = (1, 3) if options.per_outer else (0, 1, 3)
     sums = [
         x.sum(over).view(-1, leaf.shape[2])
-        for x in (t * p, p**2 if options.squared else p, t**2 if options.squared else t)
+        for x in (
+            t * p,
+            p**2 if options.squared else p,
+            t**2 if options.squared else t,
+            counted.expand_as(p).double(),
+        )
     ]
     weights = None if class_weight is None else class_weight.double()
     if options.skip_background:
         sums = [x[:, 1:] for x in sums]
         weights = None if weights is None else weights[1:]
     if loss.loss == "generalized_dice":
-        groups = generalized_dice(*sums, weights, *loss.parameters)
+        groups = generalized_dice(*sums[:3], weights, *loss.parameters)
     elif options.per_class:
-        groups = ALONE[loss.loss](*sums, *loss.parameters)
+        groups = alone(loss, *sums)
         groups = (groups if weights is None else groups * weights).reshape(-1)
     else:
-        groups = ALONE[loss.loss](*(x.sum(1) for x in sums), *loss.parameters)
+        groups = alone(loss, *(x.sum(1) for x in sums))
     of_group = torch.ones_like(groups) if weight is None else weight.double()
     groups = groups * of_group
     counts = reduction == MEAN_WITH_SAMPLE_WEIGHT
