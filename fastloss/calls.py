@@ -8,6 +8,8 @@ import tensorflow as tf
 
 Tensor: TypeAlias = tf.Tensor
 
+_FLOAT32, _FLOAT64 = tf.float32, tf.float64
+
 
 class Reduction(NamedTuple):
     """From one loss per row to the loss.
@@ -134,4 +136,5 @@ class Layout(NamedTuple):
 
 def accumulation(y_pred: Tensor) -> tf.DType:
     """The dtype that losses of these predictions are summed in."""
-    return tf.float64 if y_pred.dtype == tf.float64 else tf.float32
+    # There is one object for each dtype, and comparing them is slow.
+    return _FLOAT64 if y_pred.dtype is _FLOAT64 else _FLOAT32

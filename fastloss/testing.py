@@ -148,8 +148,8 @@ class _Problem:
         }
         return _Problem(in_float64(self.loss), inputs, self.mask, self.upstream)
 
-    def along(self, source: str, direction: Array, step: float) -> tuple[float, bool]:
-        """The derivative along a direction, and whether the loss has a kink there."""
+    def derivative(self, source: str, direction: Array, step: float) -> tuple[float, bool]:
+        """The derivative in a direction, and whether the loss has a kink there."""
         base = self.inputs[source].numpy()
 
         def at(distance: float) -> float:
@@ -271,7 +271,7 @@ def _comparisons(
                 direction = np.zeros(base.size)
                 direction[flat] = 1
                 step = _STEP * max(abs(float(base.flat[flat])), 1e-2)
-                slope, kink = wide.along(source, direction.reshape(base.shape), step)
+                slope, kink = wide.derivative(source, direction.reshape(base.shape), step)
                 if not kink:
                     found.append((everywhere[flat], gradient.flat[flat], slope))
             kinks = len(chosen) - len(found)
@@ -281,9 +281,9 @@ def _comparisons(
             yield _compare(source, "central differences", where, kinks, pair, bound)
             if len(chosen) < base.size:
                 direction = random.choice([-1.0, 1.0], base.shape)
-                slope, kink = wide.along(source, direction, _STEP * 1e-2)
+                slope, kink = wide.derivative(source, direction, _STEP * 1e-2)
                 pair = np.array([[np.sum(gradient * direction)], [slope]])
-                # Errors of the entries may add up along the direction.
+                # Errors of the entries may add up in the direction.
                 size = float(np.sqrt(np.sum(np.square(gradient))))
                 bound = np.array([(atol or 0) + shares[1] * (abs(slope) + size)])
                 where = [] if kink else [()]

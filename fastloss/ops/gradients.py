@@ -42,7 +42,7 @@ class _Call:
         )
 
     @property
-    def given(self) -> Inputs:
+    def reference_inputs(self) -> Inputs:
         """The inputs as the reference takes them."""
         reduction = Reduction(self.text("reduction"), self.op.get_attr("replicas"))
         return Inputs(self.y_true, self.y_pred, self.weight, reduction)
@@ -108,8 +108,12 @@ class _Elementwise(_Call):
         loss, parameters = self.text("loss"), self.numbers("parameters")
         factors = self.numbers("factors")
         if not factors:
-            return reference.elementwise(loss, parameters, self.given, self.second_weight)
-        return reference.elementwise_sum(terms_of(loss, parameters, factors), self.given)[0]
+            return reference.elementwise(
+                loss, parameters, self.reference_inputs, self.second_weight
+            )
+        return reference.elementwise_sum(
+            terms_of(loss, parameters, factors), self.reference_inputs
+        )[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(kernels().fastloss_elementwise_gradient, upstream)
@@ -125,7 +129,7 @@ class _Columns(_Call):
             self.op.get_attr("counts"),
             self.op.get_attr("ranges"),
         )
-        return reference.columns(tasks, self.second_weight, self.given)[0]
+        return reference.columns(tasks, self.second_weight, self.reference_inputs)[0]
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         return self._gradient(kernels().fastloss_columns_gradient, upstream)
@@ -146,7 +150,7 @@ class _Rowwise(_Call):
         return reference.rowwise(
             self.text("loss"),
             self.numbers("parameters"),
-            self.given,
+            self.reference_inputs,
             self.op.get_attr("axis"),
             RowwiseOptions(label_smoothing, temperature, logit_softcap, z_loss, self.ignore_class),
             self.second_weight,
@@ -161,7 +165,7 @@ class _Boxes(_Call):
 
     def reference(self) -> tf.Tensor:
         loss, parameters = self.text("loss"), self.numbers("parameters")
-        return reference.boxes(loss, parameters, self.given, self.text("box_format"))
+        return reference.boxes(loss, parameters, self.reference_inputs, self.text("box_format"))
 
     def gradient(self, upstream: tf.Tensor) -> tf.Tensor:
         weights = [] if self.weight is None else [self.weight]
@@ -200,7 +204,7 @@ class _Overlap(_Call):
             ignore_class=self.ignore_class,
         )
         layout = Layout(tuple(attribute("group_axes")), attribute("class_axis"))
-        rest = (self.given, options, layout, self.second_weight)
+        rest = (self.reference_inputs, options, layout, self.second_weight)
         term = KernelTerm(self.text("loss"), self.numbers("parameters"), *self.numbers("factor"))
         fused_terms = self._fused_terms()
         if not fused_terms:
@@ -275,7 +279,7 @@ def _with_gradient(
             gradients[1] = kernels().fastloss_scale(op.outputs[-1], upstream)
     if not _is_zero(gradient_upstream):
         call = kind.of(op)
-        one = tf.ones([], call.given.accumulation)
+        one = tf.ones([], call.reference_inputs.accumulation)
         second = _differentiate(
             lambda: call.reference_gradient(one), call.inputs, gradient_upstream
         )
@@ -323,7 +327,7 @@ def _columns(
         return gradients
     call = _Columns.of(op)
     call = replace(call, second_weight=values_upstream)
-    one = tf.ones([], call.given.accumulation)
+    one = tf.ones([], call.reference_inputs.accumulation)
     more = _differentiate(call.reference, call.inputs[:-1], one)
     return [_add(x, y) for x, y in zip(gradients, [*more, None], strict=True)]
 

@@ -212,7 +212,7 @@ _compiled_loss_and_gradients = tf.function(
 
 def _run(plain: Callable[..., Any], compiled: Callable[..., Any], *arguments: Any) -> Any:
     """In a graph, where the logits' buffer becomes that of their gradient."""
-    # What is recorded on an outer tape would be kept for the backward pass.
+    # What is recorded on an outer tape would be stored for the backward pass.
     arguments = tf.nest.map_structure(
         lambda x: tf.stop_gradient(x) if tf.is_tensor(x) else x, arguments
     )

@@ -48,6 +48,7 @@ class Read(NamedTuple):
         """The terms with what each of them reads."""
         # The same tensor for all terms that want the same, by which a pass knows that they do.
         converted: dict[bool, Tensor] = {}
+        labels: Tensor | None = None
         sources: list[Tensor] = []
         parts: list[Part | None] = []
         read = []
@@ -56,13 +57,16 @@ class Read(NamedTuple):
                 parts.append(None)
                 read.append(y_pred)
                 continue
-            wide = loss.dtype == "float64"
+            dtype = loss.dtype
+            wide = dtype == "float64"
             if wide not in converted:
                 converted[wide] = loss.prediction(y_pred)
             term, seen = loss._term(converted[wide])
             kind = REDUCTIONS.get(loss.reduction or "none", "none")
-            shapes = (label(y_true).shape, seen.shape)
-            parts.append(Part(term, kind, loss.dtype, *shapes, _position(seen, sources)))
+            if labels is None:
+                labels = label(y_true)
+            source = _position(seen, sources)
+            parts.append(Part(term, kind, dtype, labels.shape, seen.shape, source))
             read.append(seen)
         return cls(tuple(parts), read)
 

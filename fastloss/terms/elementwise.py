@@ -65,10 +65,11 @@ class Elementwise(NamedTuple):
         weight: Tensor | None = None,
         reduction: Reduction = PER_ROW,
     ) -> Tensor:
-        if not len(y_pred.shape):
-            y_true, y_pred = y_true[tf.newaxis], y_pred[tf.newaxis]
+        rank = len(y_pred.shape)
+        if rank == 0:
+            y_true, y_pred, rank = y_true[tf.newaxis], y_pred[tf.newaxis], 1
         column_weight = self._column_weight(y_pred)
-        if self._rows_are_last(len(y_pred.shape)):
+        if self._rows_are_last(rank):
             inputs = Inputs(y_true, y_pred, weight, reduction)
             return ops.elementwise(self.loss, self.parameters, inputs, column_weight)
         inputs = Inputs(y_true[..., tf.newaxis], y_pred[..., tf.newaxis])

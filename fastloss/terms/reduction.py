@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from fastloss.calls import PER_ROW, Reduction, Tensor
+from fastloss.calls import PER_ROW, SUM, Reduction, Tensor
 from fastloss.terms.inputs import TensorLike, in_dtype, same_rank
 
 # Keras's reductions, as the ops name them.
@@ -46,13 +46,20 @@ def weigh_and_reduce(
 
 def kernel_reduction(reduction: str | None) -> Reduction:
     """Keras's reduction as the ops take it."""
-    return Reduction(REDUCTIONS.get(reduction or "none", "none"), replicas(reduction))
+    kind = REDUCTIONS.get(reduction or "none", "none")
+    if kind == "none":
+        return PER_ROW
+    return SUM if kind == "sum" else Reduction(kind, _replicas_in_sync())
 
 
 def replicas(reduction: str | None) -> int:
     """What the means are divided by under `tf.distribute`."""
     if REDUCTIONS.get(reduction or "", "sum") == "sum":
         return 1
+    return _replicas_in_sync()
+
+
+def _replicas_in_sync() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -113,7 +120,7 @@ def fits_one_pass(rows: Shape, weight: Tensor | None) -> bool:
         rows: Static shape of the losses.
         weight: Weights and mask as one tensor.
     """
-    if not rows or list(rows) == [0]:
+    if not rows or (len(rows) == 1 and rows[0] == 0):
         return False
     if weight is None:
         return True

@@ -10,13 +10,13 @@ from fastloss.calls import Tensor
 
 
 def remember(y_pred: Tensor, key: str, value: Any) -> None:
-    """Keep a value with y_pred, if it is of the graph, or the eager context, that this runs in."""
+    """Store a value with y_pred, if it is of the graph, or the eager context, that this runs in."""
     if _is_of_this_graph(y_pred):
         y_pred._fastloss_step = {**getattr(y_pred, "_fastloss_step", {}), key: value}
 
 
 def remembered(y_pred: Any, key: str) -> Any:
-    """What was kept with y_pred under the key, or None."""
+    """What was stored with y_pred under the key, or None."""
     if not isinstance(y_pred, tf.Tensor) or not _is_of_this_graph(y_pred):
         return None
     return getattr(y_pred, "_fastloss_step", {}).get(key)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import fastloss as fl
+from fastloss import reference
 
 Array = np.ndarray
 
@@ -56,6 +58,14 @@ def log_cosh_in_keras(**arguments: Any) -> keras.losses.Loss:
         return keras.ops.mean(error + keras.ops.softplus(-2 * error) - np.log(2), axis=-1)
 
     return FromFunction(log_cosh, **arguments)
+
+
+def defined_in_keras(
+    loss: str, parameters: dict[str, float], **arguments: Any
+) -> keras.losses.Loss:
+    """The definition of a loss that Keras does not have; its parameters are those of the kernel."""
+    definition = partial(reference.LOSSES[loss], **parameters)
+    return FromFunction(lambda t, p: keras.ops.mean(definition(t, p), axis=-1), **arguments)
 
 
 def weighted_crossentropy_in_keras(
@@ -112,6 +122,8 @@ class Case:
             return log_cosh_in_keras(**self.arguments, **arguments)
         if "pos_weight" in self.arguments:
             return weighted_crossentropy_in_keras(**self.arguments, **arguments)
+        if not hasattr(keras.losses, self.public):
+            return defined_in_keras(self.loss, self.arguments, **arguments)
         return getattr(keras.losses, self.public)(**self.arguments, **arguments)
 
     def data(

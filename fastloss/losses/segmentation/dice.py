@@ -42,8 +42,8 @@ class Dice(OverlapLoss):
         reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
             "none" or None; over the groups.
         name: Name of the instance.
-        axis: The axis or axes that are summed over, as in Keras. None is all, but for what
-            `per_class` and `per_image` keep apart.
+        axis: The axis or axes that are summed over, as in Keras. None is all, but for those
+            whose entries `per_class` and `per_image` score alone.
         dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
             the dtype they come in.
         from_logits: Whether y_pred holds logits. Those behind a sigmoid, or behind a softmax over
