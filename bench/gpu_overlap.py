@@ -67,7 +67,7 @@ def of_fastloss(
     library: Library, case: RegionCase, sets: list[tuple[Tensor, Tensor]], gradient: bool
 ) -> Callable[[int], None]:
     options = Regions(2 if case.sparse else 0, per_outer=True, per_class=True, sparse=case.sparse)
-    companions = [Term("sparse_categorical_crossentropy_from_logits")] if case.sparse else []
+    fused_terms = [Term("sparse_categorical_crossentropy_from_logits")] if case.sparse else []
     images, positions, classes = case.shape
     calls = [
         overlap(
@@ -76,7 +76,7 @@ def of_fastloss(
             p.view(images, positions, classes, 1),
             options,
             MEAN,
-            companions=companions,
+            fused_terms=fused_terms,
         )
         for t, p in sets
     ]

@@ -165,7 +165,7 @@ def test_reductions_weights_and_replicas(activation):
             np.testing.assert_allclose(found.gradient, expected, rtol=1e-11, atol=1e-17)
 
 
-# Companions
+# Fused terms
 
 
 def sparse_crossentropy(y_true: Array, y_pred: Array) -> tuple[Array, Array]:

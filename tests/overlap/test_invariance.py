@@ -144,7 +144,7 @@ def test_a_large_gradient_has_the_bits_of_a_small_one(activation):
 def test_labels_that_are_kept_have_the_bits_of_labels_that_are_read_again(
     labels, activation, dtype
 ):
-    """Between its walks, a large tensor's labels are kept as bits wherever all are 0 or 1."""
+    """Between its passes, a large tensor's labels are packed as bits wherever all are 0 or 1."""
     images, positions = 6, 360_001 if dtype == "bfloat16" else 180_001
     fused_terms = [Term("binary_crossentropy_from_logits")] if activation == "sigmoid" else []
     for squared in (False, True):

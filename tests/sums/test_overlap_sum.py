@@ -1,4 +1,4 @@
-"""Sums in which an overlap loss shares its walks with other losses."""
+"""Sums in which an overlap loss shares its pass with other losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data(labels: str, dtype: str = "float32") -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(random.uniform(0, 1, SHAPE) > 0.5), y_pred
 
 
-# What shares the walks of the overlap loss, and what the labels are.
+# What shares the pass of the overlap loss, and what the labels are.
 SHARED = {
     "dice and crossentropy": lambda: (
         fl.Dice(sparse=True, from_logits=True) + fl.SparseCategoricalCrossentropy(from_logits=True),

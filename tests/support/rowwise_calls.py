@@ -17,7 +17,7 @@ FROM_LOGITS = (*OF_LOGITS, *BETWEEN_LOGITS)
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 every_dtype = pytest.mark.parametrize("dtype", PREDICTION_DTYPES)
 # One way through the driver each: lanes are classes; rows; rows whose classes are apart.
-LAYOUTS = {"along": (9, 300), "abreast": (40, 5), "inner": (2, 100, 20)}
+LAYOUTS = {"contiguous": (9, 300), "interleaved": (40, 5), "inner": (2, 100, 20)}
 every_layout = pytest.mark.parametrize("shape", LAYOUTS.values(), ids=LAYOUTS)
 
 
