@@ -41,14 +41,16 @@ __device__ __forceinline__ void load_derivatives(const Tile& tile, double upstre
 }
 
 // Blocks that share a multiprocessor: enough to hide latencies, few enough not to spill registers.
-constexpr int min_blocks(int size, OverlapCase which, bool wide) {
-  return size == 8 ? 1 : which == OverlapCase::independent_fused || wide ? 2 : 3;
+constexpr int min_blocks(int size, bool gradient, OverlapCase which, bool wide) {
+  if (size == 8) return wide && !gradient ? 2 : 1;
+  return wide || which == OverlapCase::independent_fused ? 2 : 3;
 }
 
 template <int kSize, bool kGradient, OverlapCase kCase, bool kWide>
-__global__ void __launch_bounds__(kThreads, min_blocks(kSize, kCase, kWide)) overlap_pass(
-    const __grid_constant__ OverlapPass<typename Predictions<kSize>::T> pass,
-    const __grid_constant__ FusedTerms<typename Predictions<kSize>::T, kCase> fused_terms) {
+__global__ void __launch_bounds__(kThreads, min_blocks(kSize, kGradient, kCase, kWide))
+    overlap_pass(
+        const __grid_constant__ OverlapPass<typename Predictions<kSize>::T> pass,
+        const __grid_constant__ FusedTerms<typename Predictions<kSize>::T, kCase> fused_terms) {
   using Tile = OverlapTile<kSize, kCase, kWide, kGradient>;
   const OverlapLayout& layout = pass.layout;
   Tile tile(pass);
