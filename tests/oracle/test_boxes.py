@@ -1,0 +1,34 @@
+"""The lattice of the losses between boxes: every backend on pairs of special boxes."""
+
+from __future__ import annotations
+
+import pytest
+from oracle.boxes import LOSSES
+from oracle.boxes_cases import CASES
+from oracle.known_faults import BOXES
+from oracle.lattice import BACKENDS, Findings, answers, dtypes
+
+from fastloss.registry import Pattern, kernels
+
+# Of the computing type, at the sum of the absolute terms; docs/numerics.md has 4 for the kernels,
+# and the reference subtracts areas.
+UNITS = 32
+
+
+def test_every_loss_has_an_oracle() -> None:
+    names = {kernel.name for kernel in kernels(Pattern.BOXES)}
+    assert LOSSES.keys() == names == {case.kernel for case in CASES}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lattice(loss: str, backend: str) -> None:
+    cases = [case for case in CASES if case.kernel == loss]
+    findings = Findings(loss, backend, BOXES)
+    for dtype in dtypes(backend):
+        inputs = [case.inputs(dtype) for case in cases]
+        losses = [case.ours(dtype) for case in cases]
+        found = answers(backend, losses, inputs)
+        for case, pair, answer in zip(cases, inputs, found, strict=True):
+            findings.compare(case, dtype, pair, answer, UNITS)
+    findings.report()
