@@ -22,34 +22,37 @@ std::string flags_of(const RowwiseLossEntry& loss) {
 }
 std::string flags_of(const OverlapLoss& loss) { return flag(loss.together, "couples_classes"); }
 
-// Never freed: who has asked may read it until the process ends.
 template <class Entry, size_t kCount>
-const char* described(const Entry (&losses)[kCount]) {
-  std::string* const text = new std::string;
+std::string described(const Entry (&losses)[kCount]) {
+  std::string text;
   for (const Entry& loss : losses)
-    *text += (text->empty() ? "" : " ") + signature_of(loss) + flags_of(loss);
-  return text->c_str();
+    text += (text.empty() ? "" : " ") + signature_of(loss) + flags_of(loss);
+  return text;
 }
 
 }  // namespace
 }  // namespace fastloss
 
+// The texts are never freed: who has asked may read them until the process ends.
 const char* fastloss_elementwise_losses(void) {
-  static const char* const text = fastloss::described(fastloss::kElementwiseLosses);
-  return text;
+  static const std::string* const text =
+      new std::string(fastloss::described(fastloss::kElementwiseLosses));
+  return text->c_str();
 }
 
 const char* fastloss_rowwise_losses(void) {
-  static const char* const text = fastloss::described(fastloss::kRowwiseLosses);
-  return text;
+  static const std::string* const text =
+      new std::string(fastloss::described(fastloss::kRowwiseLosses));
+  return text->c_str();
 }
 
 const char* fastloss_overlap_losses(void) {
-  static const char* const text = fastloss::described(fastloss::kOverlapLosses);
-  return text;
+  static const std::string* const text =
+      new std::string(fastloss::described(fastloss::kOverlapLosses));
+  return text->c_str();
 }
 
 const char* fastloss_box_losses(void) {
-  static const char* const text = fastloss::described(fastloss::kBoxLosses);
-  return text;
+  static const std::string* const text = new std::string(fastloss::described(fastloss::kBoxLosses));
+  return text->c_str();
 }
