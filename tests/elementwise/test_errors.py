@@ -239,7 +239,7 @@ def test_c_interface_refuses_and_says_why():
         kernels.elementwise("hubert", y_true, y_pred, parameters=())
     with pytest.raises(ValueError, match=r"takes 1 parameters \(delta\), not 2"):
         kernels.elementwise("huber", y_true, y_pred, parameters=(1.0, 2.0))
-    with pytest.raises(ValueError, match="replicas 0"):
+    with pytest.raises(ValueError, match="replicas is 0"):
         kernels.elementwise("huber", y_true, y_pred, replicas=0)
     with pytest.raises(ValueError, match="reduction code 9"):
         kernels.elementwise("huber", y_true, y_pred, reduction=9)

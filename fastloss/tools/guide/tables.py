@@ -125,6 +125,7 @@ TASKS: tuple[Task, ...] = (
             Alternative("Tversky", "misses and false alarms cost differently"),
             Alternative("FocalTversky", "regions are small and hard to find"),
             Alternative("LogCoshDice", "Dice trains unsteadily"),
+            Alternative("Matthews", "the pixels outside the mask count as much as those inside"),
             Alternative("LovaszHinge", "the Jaccard index is the metric, from logits"),
             Alternative("BinaryFocalCrossentropy", "each pixel counts, not the region"),
         ),
