@@ -55,9 +55,7 @@ class Case(NamedTuple):
     def ours(self, dtype: str) -> Any:
         """The public loss, one value per pair, in its computing type."""
         result = computing(dtype).__name__
-        return getattr(fl, self.public)(
-            box_format=self.box_format, reduction="none", dtype=result
-        )
+        return getattr(fl, self.public)(box_format=self.box_format, reduction="none", dtype=result)
 
     def inputs(self, dtype: str) -> Inputs:
         """Every pair of boxes."""

@@ -57,7 +57,9 @@ def huber(t: Array, p: Array, compute: type, delta: float) -> Point:
         np.where(inside, error**2 / 2, far),
         np.clip(error, -delta, delta),
         np.where(np.isnan(error), error, inside * 1.0),
-        value_terms=np.where(inside, error**2 / 2, far + delta * delta if np.isfinite(delta) else far),
+        value_terms=np.where(
+            inside, error**2 / 2, far + delta * delta if np.isfinite(delta) else far
+        ),
         kink=abs(size - delta) <= np.finfo(compute).eps * (abs(t) + abs(p)),
     )
 

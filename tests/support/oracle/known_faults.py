@@ -297,9 +297,7 @@ def _overflows(t, p, _):
 
 
 BOXES = (
-    Fault(
-        "issue 17, 5: areas that overflow", ("*box_iou",), ALL, (*VALUE, *SLOPE), _overflows
-    ),
+    Fault("issue 17, 5: areas that overflow", ("*box_iou",), ALL, (*VALUE, *SLOPE), _overflows),
     Fault("a slope where y_pred is NaN hides it", ("box_iou",), TENSORFLOW, SLOPE, _nan_row),
     Fault("a slope where y_pred is NaN hides it", ("*_box_iou",), ("jit",), SLOPE, _nan_row),
 )

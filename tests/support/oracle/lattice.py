@@ -75,7 +75,11 @@ def pairs(
     rows = [
         (label, prediction)
         for label in labels
-        for prediction in [*predictions, label, *(label + x for x in (*beside, *(-x for x in beside)))]
+        for prediction in [
+            *predictions,
+            label,
+            *(label + x for x in (*beside, *(-x for x in beside))),
+        ]
     ]
     with np.errstate(over="ignore"):
         table = np.array(rows, np.float64).astype(numpy_dtype(dtype))
@@ -101,9 +105,7 @@ def answers(
     """What a backend gives for each loss: one value per row, and derivatives up to an order."""
 
     def evaluate(inputs: Any) -> list[list[tf.Tensor]]:
-        return [
-            _derivatives(loss, *pair, order) for loss, pair in zip(losses, inputs, strict=True)
-        ]
+        return [_derivatives(loss, *pair, order) for loss, pair in zip(losses, inputs, strict=True)]
 
     run: Callable[[Any], Any] = evaluate
     if backend in ("graph", "jit"):
@@ -196,9 +198,7 @@ class Findings:
         found = np.flatnonzero(rows.any(axis=1))
         for row in found[:4]:
             t, p = (_short(x[row]) for x in inputs)
-            got, want = (
-                _short(_flat(x)[row]) for x in (actual, right)
-            )
+            got, want = (_short(_flat(x)[row]) for x in (actual, right))
             self.unknown.append(f"{what}: label {t} prediction {p}: {got}, right {want}")
         if len(found) > 4:
             self.unknown.append(f"{what}: and {len(found) - 4} more")

@@ -128,9 +128,7 @@ def _cases() -> tuple[Case, ...]:
     # One position, and none.
     cases += [case._replace(positions=positions) for case in cases[:8] for positions in (1, 0)]
     plain = [case for case in cases[:8] if case.arguments.get("gamma", 0.75) == 0.75]
-    cases += [
-        case._replace(activation=name) for case in plain for name in ("sigmoid", "softmax")
-    ]
+    cases += [case._replace(activation=name) for case in plain for name in ("sigmoid", "softmax")]
     return (*cases, *(case._replace(squared=True) for case in plain))
 
 
