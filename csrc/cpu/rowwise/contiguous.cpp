@@ -2,32 +2,31 @@
 
 #include <cstring>
 
+#include "cpu/rowwise/contiguous_dense.h"
+#include "cpu/rowwise/contiguous_label.h"
+
 namespace fastloss {
 namespace {
 
-// Labels are fetched with the logits of a row if all of it stays in a cache of so many bytes.
-constexpr int64_t kSecondCache = int64_t(1) << 19;
-
 template <class T>
-bool fetches_labels(const RowwisePlan<T>& plan) {
-  const int64_t bytes_per_class = plan.prediction.size + plan.label.size + int64_t(sizeof(T));
-  return !plan.sparse && plan.call.classes * bytes_per_class <= kSecondCache;
-}
+class ContiguousPass {
+ public:
+  ContiguousPass(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, RowTaskReader<T>* tasks)
+      : plan_(plan), chunks_(plan), tasks_(*tasks), outputs_(outputs) {}
 
-}  // namespace
+  double run(int64_t begin, int64_t end) const;
 
-template <class T>
-ContiguousBuffers<T>::ContiguousBuffers(const RowwisePlan<T>& plan, const RowChunks<T>& chunks,
-                                        bool caches)
-    : scratch(4 * kChunk * int64_t(sizeof(T)) +
-              2 * RowSoftmax<T>::bytes(chunks, plan.call.classes)),
-      label(scratch.take<T>(kChunk)),
-      prediction(scratch.take<T>(kChunk)),
-      slope(scratch.take<T>(kChunk)),
-      gradient(scratch.take<T>(kChunk)),
-      prediction_softmax(plan, chunks, plan.prediction,
-                         fetches_labels(plan) ? &plan.label : nullptr, caches, &scratch),
-      label_softmax(plan, chunks, plan.label, nullptr, caches, &scratch) {}
+ private:
+  T evaluate(int64_t row, const RowTask<T>& task, ContiguousBuffers<T>* buffers) const;
+  void skip(int64_t row) const;
+  Normalizer normalizer(int64_t row, const ContiguousBuffers<T>& buffers) const;
+  bool is_hit(int64_t row, const RowTask<T>& task, const Normalizer& n, T* buffer) const;
+
+  const RowwisePlan<T>& plan_;
+  const RowChunks<T> chunks_;
+  RowTaskReader<T>& tasks_;
+  const RowOutputs<T>& outputs_;
+};
 
 template <class T>
 double ContiguousPass<T>::run(int64_t begin, int64_t end) const {
@@ -100,9 +99,17 @@ bool ContiguousPass<T>::is_hit(int64_t row, const RowTask<T>& task, const Normal
                                 buffer) == task.label;
 }
 
-template struct ContiguousBuffers<float>;
-template struct ContiguousBuffers<double>;
-template class ContiguousPass<float>;
-template class ContiguousPass<double>;
+}  // namespace
+
+template <class T>
+double run_contiguous(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, int64_t begin,
+                      int64_t end, RowTaskReader<T>* tasks) {
+  return ContiguousPass<T>(plan, outputs, tasks).run(begin, end);
+}
+
+template double run_contiguous(const RowwisePlan<float>&, const RowOutputs<float>&, int64_t,
+                               int64_t, RowTaskReader<float>*);
+template double run_contiguous(const RowwisePlan<double>&, const RowOutputs<double>&, int64_t,
+                               int64_t, RowTaskReader<double>*);
 
 }  // namespace fastloss

@@ -1,4 +1,4 @@
-// One contiguous row: its loss, and its gradient written.
+// What one contiguous row and its buffers are to those who compute its loss and gradient.
 #pragma once
 
 #include "cpu/kernels/tile.h"
@@ -8,9 +8,27 @@
 
 namespace fastloss {
 
+// Labels are fetched with the logits of a row if all of it stays in a cache of so many bytes.
+constexpr int64_t kSecondCache = int64_t(1) << 19;
+
+template <class T>
+bool fetches_labels(const RowwisePlan<T>& plan) {
+  const int64_t bytes_per_class = plan.prediction.size + plan.label.size + int64_t(sizeof(T));
+  return !plan.sparse && plan.call.classes * bytes_per_class <= kSecondCache;
+}
+
 template <class T>
 struct ContiguousBuffers {
-  ContiguousBuffers(const RowwisePlan<T>& plan, const RowChunks<T>& chunks, bool caches);
+  ContiguousBuffers(const RowwisePlan<T>& plan, const RowChunks<T>& chunks, bool caches)
+      : scratch(4 * kChunk * int64_t(sizeof(T)) +
+                2 * RowSoftmax<T>::bytes(chunks, plan.call.classes)),
+        label(scratch.take<T>(kChunk)),
+        prediction(scratch.take<T>(kChunk)),
+        slope(scratch.take<T>(kChunk)),
+        gradient(scratch.take<T>(kChunk)),
+        prediction_softmax(plan, chunks, plan.prediction,
+                           fetches_labels(plan) ? &plan.label : nullptr, caches, &scratch),
+        label_softmax(plan, chunks, plan.label, nullptr, caches, &scratch) {}
 
   Scratch scratch;
   T *label, *prediction, *slope, *gradient;  // of a chunk
@@ -34,41 +52,11 @@ struct ContiguousRow {
 
   // The gradient in its buffer, which is by scaled logits.
   void store_gradient(const Chunk& chunk) const {
-    if (plan.caps_logits()) plan.ops.multiply(buffers.slope, buffers.gradient, chunk.size);
+    if (plan.caps_logits) plan.ops.multiply(buffers.slope, buffers.gradient, chunk.size);
     plan.ops.store(plan.prediction.dtype, buffers.gradient,
                    chunks.target(outputs.gradient, row, chunk), chunk.size, outputs.stream,
                    &buffers.open);
   }
 };
-
-// Of a loss that is that of the label's class.
-template <class T>
-struct LabelRow : ContiguousRow<T> {
-  T evaluate() const;
-
- private:
-  using Row = ContiguousRow<T>;
-  using Row::plan, Row::chunks, Row::outputs, Row::row, Row::task, Row::normalizer, Row::buffers;
-  void write_gradient(T x, T slope) const;
-};
-
-// Of a loss of all classes and a row of labels, or of a class made one.
-template <class T>
-struct DenseRow : ContiguousRow<T> {
-  T evaluate() const;
-
- private:
-  using Row = ContiguousRow<T>;
-  using Row::plan, Row::chunks, Row::outputs, Row::row, Row::task, Row::normalizer, Row::buffers;
-  RowState<T> state_of(const Normalizer& label) const;
-  RowBlock<T> load(const Chunk& chunk, const Normalizer& label, RowState<T>* state) const;
-  void accumulate(const Normalizer& label, RowState<T>* state, Lanes<T> (&sums)[3]) const;
-  const T* load_labels(const Chunk& chunk) const;
-};
-
-extern template struct LabelRow<float>;
-extern template struct LabelRow<double>;
-extern template struct DenseRow<float>;
-extern template struct DenseRow<double>;
 
 }  // namespace fastloss

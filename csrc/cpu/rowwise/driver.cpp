@@ -15,8 +15,7 @@ namespace {
 template <class T>
 class RowwiseDriver {
  public:
-  RowwiseDriver(const fastloss_rowwise& call, const Isa& isa)
-      : isa_(isa), plan_(call, isa), ignored_(plan_) {}
+  RowwiseDriver(const fastloss_rowwise& call, const Isa& isa) : plan_(call, isa), ignored_(plan_) {}
 
   // Fails for a label that is no class.
   int forward(T* loss, void* gradient, T* log_sum_exp, uint8_t* hit) const {
@@ -57,30 +56,30 @@ class RowwiseDriver {
   }
 
   double run(const RowOutputs<T>& outputs, RowTaskReader<T>* tasks) const {
-    switch (plan_.strategy) {
-      case RowStrategy::label_only:
-        return sum_pieces(outputs, LabelOnlyPass<T>(plan_, tasks, outputs));
-      case RowStrategy::contiguous:
-        return sum_pieces(outputs, ContiguousPass<T>(plan_, tasks, outputs));
-      case RowStrategy::interleaved:
-        return sum_pieces(outputs, InterleavedPass<T>(plan_, isa_, tasks, outputs));
-    }
-    return 0;
-  }
-
-  template <class Pass>
-  double sum_pieces(const RowOutputs<T>& outputs, const Pass& pass) const {
+    const auto run_pass = pass();
     const int64_t per_piece = plan_.rows_per_piece(), pieces = ceil_div(plan_.rows, per_piece);
     std::vector<double> sums(pieces);
     parallel_pieces(plan_.call.parallel_for, plan_.call.parallel_context, pieces, outputs.stream,
                     [&](int64_t piece) {
                       const int64_t begin = piece * per_piece;
-                      sums[piece] = pass.run(begin, std::min(plan_.rows, begin + per_piece));
+                      const int64_t end = std::min(plan_.rows, begin + per_piece);
+                      sums[piece] = run_pass(plan_, outputs, begin, end, tasks);
                     });
     return std::accumulate(sums.begin(), sums.end(), 0.0);
   }
 
-  const Isa& isa_;
+  auto pass() const {
+    switch (plan_.strategy) {
+      case RowStrategy::label_only:
+        return &run_label_only<T>;
+      case RowStrategy::contiguous:
+        return &run_contiguous<T>;
+      case RowStrategy::interleaved:
+        break;
+    }
+    return &run_interleaved<T>;
+  }
+
   const RowwisePlan<T> plan_;
   const IgnoredRows<T> ignored_;
 };

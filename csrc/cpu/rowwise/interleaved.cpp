@@ -6,6 +6,38 @@
 #include "cpu/runtime/scratch.h"
 
 namespace fastloss {
+namespace {
+
+template <class T>
+class InterleavedPass {
+ public:
+  InterleavedPass(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, RowTaskReader<T>* tasks)
+      : plan_(plan), size_(plan.call.classes * kRowLanes), tasks_(*tasks), outputs_(outputs) {}
+
+  double run(int64_t begin, int64_t end) const;
+
+ private:
+  struct Block;
+
+  void load_prediction(Block* block) const;
+  void find_hits(Block* block) const;
+  void first_largest(const T* x, int32_t* classes) const;
+  void normalize(Normalization normalization, const T* x, uintptr_t ahead, T* exps,
+                 RowNormalizer<T>* normalizer) const;
+  // The losses of the rows, and their gradient by scaled logits.
+  void evaluate_at_label(Block* block) const;
+  void write_gradient_at_label(const int64_t* index, const Lanes<T>& slope, Block* block) const;
+  void evaluate_dense(Block* block) const;
+  void load_labels(Block* block) const;
+  // What all losses have: z_loss, weights, skipped rows.
+  void finish_values(Block* block) const;
+  void store_gradient(const Block& block) const;
+
+  const RowwisePlan<T>& plan_;
+  const int64_t size_;  // of a block
+  RowTaskReader<T>& tasks_;
+  const RowOutputs<T>& outputs_;
+};
 
 template <class T>
 struct InterleavedPass<T>::Block {
@@ -59,7 +91,7 @@ template <class T>
 void InterleavedPass<T>::load_prediction(Block* block) const {
   const RowMatrix<T>& matrix = plan_.prediction;
   T* const x = block->prediction;
-  matrices_.load(matrix, block->first, block->count, block->rows, x);
+  plan_.interleaved_rows.load(matrix, block->first, block->count, block->rows, x);
   if (outputs_.hit) find_hits(block);
   if (matrix.scales_logits) {
     std::copy(x, x + size_, block->gradient);
@@ -67,8 +99,8 @@ void InterleavedPass<T>::load_prediction(Block* block) const {
                        outputs_.gradient ? block->slope : nullptr);
   }
   RowNormalizer<T>& normalizer = block->state.prediction;
-  normalize(plan_.loops.prediction, x, matrices_.next(matrix, block->first, x), block->exps,
-            &normalizer);
+  normalize(plan_.loops.prediction, x, plan_.interleaved_rows.next(matrix, block->first, x),
+            block->exps, &normalizer);
   for (int64_t k = 0; k < kRowLanes; ++k)
     block->log_sum_exp.lane[k] = normalizer.shift.lane[k] + normalizer.log_sum.lane[k];
   if (plan_.call.z_loss != 0)
@@ -83,7 +115,7 @@ void InterleavedPass<T>::find_hits(Block* block) const {
   first_largest(block->prediction, predicted);
   std::copy(block->tasks.label, block->tasks.label + kRowLanes, expected);
   if (!plan_.sparse) {
-    matrices_.load(plan_.label, block->first, block->count, block->rows, block->label);
+    plan_.interleaved_rows.load(plan_.label, block->first, block->count, block->rows, block->label);
     first_largest(block->label, expected);
   }
   for (int64_t k = 0; k < kRowLanes; ++k) block->hits[k] = predicted[k] == expected[k];
@@ -200,7 +232,7 @@ void InterleavedPass<T>::load_labels(Block* block) const {
     std::fill(y, y + size_, T(0));
     for (int64_t k = 0; k < kRowLanes; ++k) y[block->tasks.label[k] * kRowLanes + k] = T(1);
   } else {
-    matrices_.load(plan_.label, block->first, block->count, block->rows, y);
+    plan_.interleaved_rows.load(plan_.label, block->first, block->count, block->rows, y);
   }
   if (plan_.changes_labels())
     plan_.row_ops.smooth(y, size_, T(1 - plan_.call.label_smoothing),
@@ -231,16 +263,26 @@ void InterleavedPass<T>::finish_values(Block* block) const {
 template <class T>
 void InterleavedPass<T>::store_gradient(const Block& block) const {
   T* const gradient = block.gradient;
-  if (plan_.caps_logits()) plan_.ops.multiply(block.slope, gradient, size_);
+  if (plan_.caps_logits) plan_.ops.multiply(block.slope, gradient, size_);
   if (block.tasks.any_skipped)
     for (int64_t k = 0; k < block.count; ++k)
       if (block.tasks.skipped[k])
         for (int64_t c = 0; c < plan_.call.classes; ++c) gradient[c * kRowLanes + k] = T(0);
-  matrices_.store(block.first, block.count, gradient, block.rows, plan_.prediction.dtype,
-                  outputs_.gradient, outputs_.stream);
+  plan_.interleaved_rows.store(block.first, block.count, gradient, block.rows,
+                               plan_.prediction.dtype, outputs_.gradient, outputs_.stream);
 }
 
-template class InterleavedPass<float>;
-template class InterleavedPass<double>;
+}  // namespace
+
+template <class T>
+double run_interleaved(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, int64_t begin,
+                       int64_t end, RowTaskReader<T>* tasks) {
+  return InterleavedPass<T>(plan, outputs, tasks).run(begin, end);
+}
+
+template double run_interleaved(const RowwisePlan<float>&, const RowOutputs<float>&, int64_t,
+                                int64_t, RowTaskReader<float>*);
+template double run_interleaved(const RowwisePlan<double>&, const RowOutputs<double>&, int64_t,
+                                int64_t, RowTaskReader<double>*);
 
 }  // namespace fastloss

@@ -1,8 +1,28 @@
 #include "cpu/rowwise/label_only.h"
 
+#include "cpu/kernels/tile.h"
+#include "cpu/rowwise/row_chunks.h"
 #include "cpu/runtime/scratch.h"
 
 namespace fastloss {
+namespace {
+
+template <class T>
+class LabelOnlyPass {
+ public:
+  LabelOnlyPass(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, RowTaskReader<T>* tasks)
+      : plan_(plan), chunks_(plan), tasks_(*tasks), outputs_(outputs) {}
+
+  double run(int64_t begin, int64_t end) const;
+
+ private:
+  void store_gradient(int64_t row, const RowTask<T>& task, T slope, T* zeros, OpenLine* open) const;
+
+  const RowwisePlan<T>& plan_;
+  const RowChunks<T> chunks_;
+  RowTaskReader<T>& tasks_;
+  const RowOutputs<T>& outputs_;
+};
 
 template <class T>
 double LabelOnlyPass<T>::run(int64_t begin, int64_t end) const {
@@ -52,7 +72,17 @@ void LabelOnlyPass<T>::store_gradient(int64_t row, const RowTask<T>& task, T slo
   }
 }
 
-template class LabelOnlyPass<float>;
-template class LabelOnlyPass<double>;
+}  // namespace
+
+template <class T>
+double run_label_only(const RowwisePlan<T>& plan, const RowOutputs<T>& outputs, int64_t begin,
+                      int64_t end, RowTaskReader<T>* tasks) {
+  return LabelOnlyPass<T>(plan, outputs, tasks).run(begin, end);
+}
+
+template double run_label_only(const RowwisePlan<float>&, const RowOutputs<float>&, int64_t,
+                               int64_t, RowTaskReader<float>*);
+template double run_label_only(const RowwisePlan<double>&, const RowOutputs<double>&, int64_t,
+                               int64_t, RowTaskReader<double>*);
 
 }  // namespace fastloss

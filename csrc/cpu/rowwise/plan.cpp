@@ -37,8 +37,10 @@ RowwisePlan<T>::RowwisePlan(const fastloss_rowwise& call, const Isa& isa)
                            loops.dense.pad_prediction, call.logit_softcap)),
       label(
           matrix_of(call, {call.y_true, call.y_true_dtype}, loops.label, loops.dense.pad_label, 0)),
+      caps_logits(prediction.normalization == Normalization::softmax && call.logit_softcap != 0),
       class_weight(static_cast<const T*>(call.class_weight)),
       weight(weights_of<T>(call)),
+      interleaved_rows(call.classes, call.inner, isa),
       strategy(strategy_of(*this)) {}
 
 template <class T>

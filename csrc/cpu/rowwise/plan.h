@@ -47,8 +47,10 @@ struct RowwisePlan {
   const bool sparse;    // a label is a class
   const bool at_label;  // the loss is that of the label's class
   const RowMatrix<T> prediction, label;
+  const bool caps_logits;
   const T* const class_weight;
   const BroadcastWeights<T> weight;
+  const InterleavedRows<T> interleaved_rows;  // of either matrix
   const RowStrategy strategy;
 
   // Whole blocks of kRowLanes rows, where rows are interleaved.
@@ -60,10 +62,6 @@ struct RowwisePlan {
     row_ops.scale_logits(x, size, matrix.logit_softcap, matrix.inverse_temperature, z,
                          matrix.logit_softcap != 0 ? slope : nullptr);
   }
-  bool caps_logits() const {
-    return prediction.normalization == Normalization::softmax && call.logit_softcap != 0;
-  }
-
   T class_weight_of(int64_t label) const { return class_weight ? class_weight[label] : T(1); }
   // Whether labels are not taken as they came.
   bool changes_labels() const { return call.label_smoothing != 0 || class_weight; }

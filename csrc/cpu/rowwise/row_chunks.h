@@ -21,9 +21,10 @@ struct Chunk {
 template <class T>
 class RowChunks {
  public:
-  explicit RowChunks(const RowwisePlan<T>& plan) : plan_(plan), classes_(plan.call.classes) {}
+  explicit RowChunks(const RowwisePlan<T>& plan)
+      : plan_(plan), classes_(plan.call.classes), count_(ceil_div(classes_, kChunk)) {}
 
-  int64_t count() const { return ceil_div(classes_, kChunk); }
+  int64_t count() const { return count_; }
   Chunk at(int64_t index) const {
     const int64_t begin = index * kChunk, size = std::min(kChunk, classes_ - begin);
     return {index, begin, size, ceil_div(size, kRowLanes) * kRowLanes};
@@ -34,20 +35,12 @@ class RowChunks {
   const T* load(const RowMatrix<T>& matrix, int64_t row, const Chunk& chunk, T* buffer,
                 T* slope) const {
     const char* const from = matrix.data + (row * classes_ + chunk.begin) * matrix.size;
-    if (matrix.dtype == dtype_of<T>() && chunk.size == chunk.padded) {
-      const T* const x = reinterpret_cast<const T*>(from);
-      if (!matrix.scales_logits) return x;
-      plan_.scale_logits(matrix, x, chunk.padded, buffer, slope);
-      return buffer;
-    }
-    plan_.ops.load(matrix.dtype, from, buffer, chunk.size);
-    std::fill(buffer + chunk.size, buffer + chunk.padded, matrix.pad);
-    if (matrix.scales_logits) {
-      alignas(64) T raw[kChunk];
-      std::copy(buffer, buffer + chunk.padded, raw);
-      plan_.scale_logits(matrix, raw, chunk.padded, buffer, slope);
-      std::fill(buffer + chunk.size, buffer + chunk.padded, matrix.pad);
-    }
+    const bool is_whole = matrix.dtype == dtype_of<T>() && chunk.size == chunk.padded;
+    if (is_whole && !matrix.scales_logits) return reinterpret_cast<const T*>(from);
+    if (is_whole)
+      plan_.scale_logits(matrix, reinterpret_cast<const T*>(from), chunk.padded, buffer, slope);
+    else
+      convert(matrix, from, chunk, buffer, slope);
     return buffer;
   }
 
@@ -104,8 +97,19 @@ class RowChunks {
   }
 
  private:
+  void convert(const RowMatrix<T>& matrix, const char* from, const Chunk& chunk, T* buffer,
+               T* slope) const {
+    plan_.ops.load(matrix.dtype, from, buffer, chunk.size);
+    std::fill(buffer + chunk.size, buffer + chunk.padded, matrix.pad);
+    if (!matrix.scales_logits) return;
+    alignas(64) T raw[kChunk];
+    std::copy(buffer, buffer + chunk.padded, raw);
+    plan_.scale_logits(matrix, raw, chunk.padded, buffer, slope);
+    std::fill(buffer + chunk.size, buffer + chunk.padded, matrix.pad);
+  }
+
   const RowwisePlan<T>& plan_;
-  const int64_t classes_;
+  const int64_t classes_, count_;
 };
 
 }  // namespace fastloss

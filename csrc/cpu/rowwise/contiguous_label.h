@@ -1,8 +1,22 @@
+// A contiguous row of a loss that is that of the label's class.
+#pragma once
+
 #include <cmath>
 
 #include "cpu/rowwise/contiguous_row.h"
 
 namespace fastloss {
+
+template <class T>
+struct LabelRow : ContiguousRow<T> {
+  // Forced, as a row of a few hundred classes is so short that a call counts.
+  FASTLOSS_INLINE T evaluate() const;
+
+ private:
+  using Row = ContiguousRow<T>;
+  using Row::plan, Row::chunks, Row::outputs, Row::row, Row::task, Row::normalizer, Row::buffers;
+  FASTLOSS_INLINE void write_gradient(T x, T slope) const;
+};
 
 template <class T>
 T LabelRow<T>::evaluate() const {
@@ -37,7 +51,7 @@ void LabelRow<T>::write_gradient(T x, T slope) const {
     label_term =
         slope != 0 && plan.loops.unclipped(plan.call.parameters, x) ? label_term / x : T(0) * slope;
   }
-  const bool reads_prediction = !is_logit || plan.caps_logits() || !softmax.is_cached();
+  const bool reads_prediction = !is_logit || plan.caps_logits || !softmax.is_cached();
   for (int64_t index = 0; index < chunks.count(); ++index) {
     const Chunk chunk = chunks.at(index);
     RowBlock<T> block = {nullptr, nullptr, nullptr, nullptr, chunk.padded};
@@ -51,7 +65,7 @@ void LabelRow<T>::write_gradient(T x, T slope) const {
     }
     const bool has_label = chunk.contains(task.label);
     // A multiple of the exponentials alone needs no buffer.
-    if (is_logit && !plan.caps_logits() && !has_label) {
+    if (is_logit && !plan.caps_logits && !has_label) {
       plan.ops.store_scaled(plan.prediction.dtype, factor.lane[0], block.prediction_exps,
                             chunks.target(outputs.gradient, row, chunk), chunk.size, outputs.stream,
                             &buffers.open);
@@ -62,8 +76,5 @@ void LabelRow<T>::write_gradient(T x, T slope) const {
     Row::store_gradient(chunk);
   }
 }
-
-template struct LabelRow<float>;
-template struct LabelRow<double>;
 
 }  // namespace fastloss

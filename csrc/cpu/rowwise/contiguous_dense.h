@@ -1,6 +1,23 @@
+// A contiguous row of a loss of all classes.
+#pragma once
+
 #include "cpu/rowwise/contiguous_row.h"
 
 namespace fastloss {
+
+template <class T>
+struct DenseRow : ContiguousRow<T> {
+  // Forced, as a row of a few hundred classes is so short that a call counts.
+  FASTLOSS_INLINE T evaluate() const;
+
+ private:
+  using Row = ContiguousRow<T>;
+  using Row::plan, Row::chunks, Row::outputs, Row::row, Row::task, Row::normalizer, Row::buffers;
+  RowState<T> state_of(const Normalizer& label) const;
+  RowBlock<T> load(const Chunk& chunk, const Normalizer& label, RowState<T>* state) const;
+  void accumulate(const Normalizer& label, RowState<T>* state, Lanes<T> (&sums)[3]) const;
+  const T* load_labels(const Chunk& chunk) const;
+};
 
 template <class T>
 T DenseRow<T>::evaluate() const {
@@ -94,8 +111,5 @@ const T* DenseRow<T>::load_labels(const Chunk& chunk) const {
   std::fill(buffer + chunk.size, buffer + chunk.padded, plan.label.pad);
   return buffer;
 }
-
-template struct DenseRow<float>;
-template struct DenseRow<double>;
 
 }  // namespace fastloss
