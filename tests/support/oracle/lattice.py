@@ -176,7 +176,7 @@ class Findings:
 
             rows = bad(right)
             # TensorFlow's own ops take subnormal numbers for 0; they make second derivatives too.
-            if self.backend in ("reference", "jit") or kind == "curvature":
+            if self.backend not in ("kernel", "graph") or kind == "curvature":
                 rows &= bad(rough)
             if kind == "curvature":
                 rows &= np.isfinite(t) & np.isfinite(p)
