@@ -231,14 +231,14 @@ def overlap_sum(
     """The same as `fastloss.ops.overlap_sum`, argument for argument."""
     values = [overlap(term.loss, term.parameters, inputs, options, layout, class_weight)]
     of_rows = RowwiseOptions(ignore_class=options.ignore_class)
-    # Every element as a row of its own.
-    of_elements = inputs._replace(
-        y_true=inputs.y_true[..., tf.newaxis], y_pred=inputs.y_pred[..., tf.newaxis]
-    )
     for fused in fused_terms:
         if options.activation == "softmax":
             value = rowwise(fused.loss, fused.parameters, inputs, layout.class_axis, of_rows)
         else:
+            # Every element as a row of its own.
+            of_elements = inputs._replace(
+                y_true=inputs.y_true[..., tf.newaxis], y_pred=inputs.y_pred[..., tf.newaxis]
+            )
             value = elementwise(fused.loss, fused.parameters, of_elements)
         values.append(value)
     factors = [term.factor, *(fused.factor for fused in fused_terms)]

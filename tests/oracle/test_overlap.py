@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from oracle.overlap import LOSSES
-from oracle.overlap_cases import CASES
 from oracle.known_faults import OVERLAP
 from oracle.lattice import BACKENDS, Findings, answers, dtypes
+from oracle.overlap import LOSSES
+from oracle.overlap_cases import CASES
 
 from fastloss.registry import Pattern, kernels
 

@@ -87,7 +87,7 @@ def constant(value: Array) -> Number:
 
 
 def chosen(mask: Array, x: Number, y: Number) -> Number:
-    """x where the mask is set, else y."""
+    """X where the mask is set, else y."""
     masks = (mask, mask[:, None], mask[:, None], mask)
     return Number(*(np.where(m, one, other) for m, one, other in zip(masks, x, y, strict=True)))
 
@@ -206,8 +206,12 @@ def right(loss: str, t: Array, p: Array, box_format: str, epsilon: float) -> Poi
     label = [constant(t[:, i]) for i in range(4)]
     if box_format == "cxcywh":
         box, label = (
-            [v[0] - v[2].scaled(0.5), v[1] - v[3].scaled(0.5)]
-            + [v[0] + v[2].scaled(0.5), v[1] + v[3].scaled(0.5)]
+            [
+                v[0] - v[2].scaled(0.5),
+                v[1] - v[3].scaled(0.5),
+                v[0] + v[2].scaled(0.5),
+                v[1] + v[3].scaled(0.5),
+            ]
             for v in (box, label)
         )
     axes = [_axis(box[i], box[i + 2], label[i], label[i + 2]) for i in (0, 1)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from cases import numpy_dtype
+
+import fastloss as fl
 from oracle.boxes import right
 from oracle.lattice import Inputs
 from oracle.point import Point, Wide, computing
-
-import fastloss as fl
 
 NAN = float("nan")
 # Corners: equal, touching, inside each other and apart; without an area, and with their ends in the
@@ -45,7 +47,7 @@ class Case(NamedTuple):
     kernel: str
     public: str
     box_format: str
-    parameters: dict[str, Any] = {"epsilon": 1e-7}
+    parameters: Mapping[str, Any] = MappingProxyType({"epsilon": 1e-7})
 
     @property
     def id(self) -> str:

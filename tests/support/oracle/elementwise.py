@@ -211,7 +211,7 @@ def _power(base: Array, exponent: float) -> Array:
 def _focal(
     miss: Point, entropy: Point, weight: Array, gamma: float, done: Array, eps: float
 ) -> Point:
-    """weight * miss**gamma * entropy; with a gamma below 1 nothing is left to learn where `done`.
+    """Weight * miss**gamma * entropy; with a gamma below 1 nothing is left to learn where `done`.
 
     `eps` is how far off the rounded miss may be.
     """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+
+import fastloss as fl
 from oracle.elementwise import LOSSES
 from oracle.lattice import Inputs, numbers, pairs, probabilities, wide
 from oracle.point import Point, computing
-
-import fastloss as fl
 
 EPSILON = 1e-7
 NAN, INFINITY = float("nan"), float("inf")
@@ -24,8 +26,8 @@ class Case(NamedTuple):
     public: str
     labels: tuple[float, ...]
     predictions: str
-    arguments: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def id(self) -> str:

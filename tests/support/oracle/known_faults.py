@@ -5,38 +5,95 @@ A fault that no longer shows fails its lattice: whoever mends one takes its line
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
 from oracle.lattice import Fault
+from oracle.point import Array
 
 KERNELS = ("kernel", "graph")
 TENSORFLOW = ("reference", "jit")
 ALL = (*KERNELS, *TENSORFLOW)
 VALUE, SLOPE, CURVATURE = ("value",), ("slope",), ("curvature",)
 
-_SMALLEST = 1.2e-38
-_CLIPPED = ("binary_crossentropy", "hinge", "squared_hinge", "kl_divergence", "pinball")
-_LOGITS = "binary_*crossentropy_from_logits"
-_BCE, _BCE_LOGITS = "binary_crossentropy", "binary_crossentropy_from_logits"
-_FOCAL, _FOCAL_LOGITS = "binary_focal_crossentropy", "binary_focal_crossentropy_from_logits"
+
+# Where faults show: masks of labels and predictions.
 
 
-def _zero(t, x, _):
-    return abs(x) < _SMALLEST
+def zero(t: Array, x: Array, _: Any) -> Array:
+    return abs(x) < 1.2e-38
 
 
-def _infinite(t, x, _):
+def infinite(t: Array, x: Array, _: Any) -> Array:
     return np.isinf(x)
 
 
-def _right(t, x, _):
+def is_nan(t: Array, p: Array, _: Any) -> Array:
+    return np.isnan(p)
+
+
+def certain(t: Array, x: Array, _: Any) -> Array:
     """Logits on the side of their hard label."""
     return ((t == 0) & (x < 0)) | ((t == 1) & (x > 0))
 
 
-def _largest(t, x, _):
-    """Larger than any number that a float32 can take the square of; finite."""
-    return np.isfinite(x) & (abs(x) > 1e30)
+def largest(t: Array, x: Array, _: Any) -> Array:
+    return abs(x) > 1e30
 
+
+def close(t: Array, p: Array, _: Any) -> Array:
+    return abs(p - np.maximum(t, 0)) < 0.02 * (1 + abs(t))
+
+
+def equal_label(t: Array, p: Array, _: Any) -> Array:
+    """Probabilities that are their label but for the clip."""
+    return abs(t - p) < 1.3e-7
+
+
+def outside(t: Array, p: Array, _: Any) -> Array:
+    return (p < 0) | (p > 1)
+
+
+def rows(mask: Array) -> Array:
+    """Rows of which a class is so."""
+    return mask.any(axis=-1, keepdims=True)
+
+
+def nan_row(y: Array, x: Array, _: Any) -> Array:
+    return rows(np.isnan(x))
+
+
+def no_softmax(y: Array, x: Array, _: Any) -> Array:
+    none = np.isneginf(x).all(axis=-1, keepdims=True)
+    return rows(np.isnan(x) | np.isposinf(x)) | none
+
+
+def huge(y: Array, x: Array, _: Any) -> Array:
+    """Rows whose squares overflow, or whose differences do."""
+    return rows(abs(x) > 1e19) | (rows(abs(y) > 1e19) if y.shape == x.shape else False)
+
+
+def infinite_row(y: Array, x: Array, _: Any) -> Array:
+    return rows(np.isinf(x))
+
+
+def areas_overflow(t: Array, p: Array, _: Any) -> Array:
+    return rows((abs(p) > 1e18) | (abs(t) > 1e18))
+
+
+_CLIPPED = ("binary_crossentropy", "hinge", "squared_hinge", "kl_divergence", "pinball")
+_LOGITS = "binary_*crossentropy_from_logits"
+_BCE_LOGITS = "binary_crossentropy_from_logits"
+_FOCAL, _FOCAL_LOGITS = "binary_focal_crossentropy", "binary_focal_crossentropy_from_logits"
+_CE = ("categorical_crossentropy_from_logits", "sparse_categorical_crossentropy_from_logits")
+_DENSE = ("categorical_crossentropy_from_logits", "categorical_focal_crossentropy_from_logits")
+_NORMALIZED = (
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "sparse_categorical_focal_crossentropy",
+)
+_HINGES = ("categorical_hinge", "sparse_categorical_hinge")
 
 ELEMENTWISE = (
     Fault(
@@ -44,11 +101,9 @@ ELEMENTWISE = (
         (_LOGITS,),
         TENSORFLOW,
         SLOPE,
-        _zero,
+        zero,
     ),
-    Fault(
-        "issue 16, 1.1: a logit of 0 has no second derivative", (_LOGITS,), ALL, CURVATURE, _zero
-    ),
+    Fault("issue 16, 1.1: a logit of 0 has no second derivative", (_LOGITS,), ALL, CURVATURE, zero),
     Fault(
         "1.1: (1 - y) x + softplus(-x) cancels: a right answer on the negative side has loss 0",
         (_LOGITS,),
@@ -65,21 +120,21 @@ ELEMENTWISE = (
         ("bfloat16", "float32", "float64"),
     ),
     Fault(
-        "a logit of infinity on the right side: 0 times infinity", (_LOGITS,), ALL, VALUE, _infinite
+        "a logit of infinity on the right side: 0 times infinity", (_LOGITS,), ALL, VALUE, infinite
     ),
     Fault(
         "a logit of infinity: 0 times infinity in the focal factor's slope",
         (_FOCAL_LOGITS,),
         ALL,
         SLOPE,
-        _infinite,
+        infinite,
     ),
     Fault(
         "pos_weight: (1 - y) x and its part overflow before they cancel",
         (_BCE_LOGITS,),
         TENSORFLOW,
         VALUE,
-        _largest,
+        largest,
         ("bfloat16", "float32", "float64"),
     ),
     Fault(
@@ -87,45 +142,45 @@ ELEMENTWISE = (
         (_FOCAL_LOGITS,),
         ALL,
         SLOPE,
-        lambda t, x, parameters: _right(t, x, parameters) & (parameters["gamma"] < 1),
+        lambda t, x, parameters: certain(t, x, parameters) & (parameters["gamma"] < 1),
     ),
     Fault(
         "1.2: the second derivative of certain right answers",
         (_FOCAL_LOGITS,),
         ALL,
         CURVATURE,
-        _right,
+        certain,
     ),
     Fault(
         "the largest logits: their loss times gamma overflows, times a slope of 0",
         (_FOCAL_LOGITS,),
         TENSORFLOW,
         SLOPE,
-        _largest,
+        largest,
     ),
     Fault(
-        "the largest logits, in the second derivative", (_FOCAL_LOGITS,), ALL, CURVATURE, _largest
+        "the largest logits, in the second derivative", (_FOCAL_LOGITS,), ALL, CURVATURE, largest
     ),
     Fault(
         "issue 16, 1.2: probabilities that equal their label, gamma below 1",
         (_FOCAL,),
         ALL,
         SLOPE,
-        lambda t, p, parameters: (parameters["gamma"] < 1) & (abs(t - p) < 1.3e-7),
+        lambda t, p, parameters: equal_label(t, p, parameters) & (parameters["gamma"] < 1),
     ),
     Fault(
         "issue 16, 1.2: probabilities just outside of [0, 1]",
         (_FOCAL,),
         ALL,
         (*VALUE, *SLOPE),
-        lambda t, p, _: (p < 0) | (p > 1),
+        outside,
     ),
     Fault(
         "the second derivative of gamma 0 and 1 where a probability equals its label",
         (_FOCAL,),
         ALL,
         CURVATURE,
-        lambda t, p, parameters: (parameters["gamma"] <= 1) & (abs(t - p) < 1.3e-7),
+        lambda t, p, parameters: equal_label(t, p, parameters) & (parameters["gamma"] <= 1),
     ),
     Fault(
         "issue 16, 1.4: delta of infinity",
@@ -147,28 +202,28 @@ ELEMENTWISE = (
         (*_CLIPPED, "mean_squared_logarithmic_error"),
         TENSORFLOW,
         SLOPE,
-        lambda t, p, _: np.isnan(p),
+        is_nan,
     ),
     Fault(
         "a difference of two logarithms loses what is close",
         ("mean_squared_logarithmic_error",),
         TENSORFLOW,
         (*VALUE, *SLOPE),
-        lambda t, p, _: abs(p - t) < 0.02 * (1 + t),
+        close,
     ),
     Fault(
         "the slope at infinity: infinity over infinity",
         ("mean_squared_logarithmic_error",),
         ALL,
         SLOPE,
-        _infinite,
+        infinite,
     ),
     Fault(
         "the slope at the largest numbers underflows",
         ("mean_squared_logarithmic_error",),
         TENSORFLOW,
         SLOPE,
-        _largest,
+        largest,
         ("float64",),
     ),
     Fault(
@@ -176,9 +231,9 @@ ELEMENTWISE = (
         ("mean_absolute_percentage_error",),
         ALL,
         VALUE,
-        _largest,
+        largest,
     ),
-    Fault("a rate of infinity: infinity less infinity", ("poisson",), ALL, VALUE, _infinite),
+    Fault("a rate of infinity: infinity less infinity", ("poisson",), ALL, VALUE, infinite),
     Fault(
         "a label of 0 where the rate and epsilon cancel: 0 times the logarithm of 0",
         ("poisson",),
@@ -189,46 +244,13 @@ ELEMENTWISE = (
 )
 
 
-def _rows(mask):
-    """Rows of which a class is so."""
-    return mask.any(axis=-1, keepdims=True)
-
-
-def _nan_row(y, x, _):
-    return _rows(np.isnan(x))
-
-
-def _unweighted(y, x, parameters):
-    """Rows whose logits have no softmax, where no label has a weight."""
-    return _rows(np.isnan(x) | np.isposinf(x)) | np.isneginf(x).all(axis=-1, keepdims=True)
-
-
-def _huge(y, x, _):
-    """Vectors whose squares overflow or logits whose differences do."""
-    big = 1e19 if x.dtype != np.float64 else 1e154
-    return _rows(abs(x) > big) | (_rows(abs(y) > big) if y.shape == x.shape else False)
-
-
-def _impossible(y, x, _):
-    return _rows(np.isinf(x))
-
-
-_CE = ("categorical_crossentropy_from_logits", "sparse_categorical_crossentropy_from_logits")
-_DENSE = ("categorical_crossentropy_from_logits", "categorical_focal_crossentropy_from_logits")
-_NORMALIZED = (
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "sparse_categorical_focal_crossentropy",
-)
-_HINGES = ("categorical_hinge", "sparse_categorical_hinge")
-
 ROWWISE = (
     Fault(
         "issue 17, 5: a weight of 0 times what is no number: loss 0 (its gradient is NaN)",
         _DENSE,
         KERNELS,
         VALUE,
-        _unweighted,
+        no_softmax,
     ),
     Fault(
         "a class weight of 0 times an infinite loss",
@@ -242,21 +264,21 @@ ROWWISE = (
         _CE,
         ALL,
         (*VALUE, *SLOPE),
-        _huge,
+        huge,
     ),
     Fault(
         "a label of 2 times the largest logit overflows before alpha makes it smaller",
         ("categorical_focal_crossentropy_from_logits",),
         TENSORFLOW,
         VALUE,
-        lambda y, x, _: _rows(y == 2) & _rows(x < -1e30),
+        lambda y, x, _: rows(y == 2) & rows(x < -1e30),
     ),
     Fault(
         "probabilities of 1e-30: XLA's slope of a quotient divides by the square of the sum",
         _NORMALIZED,
         ("jit",),
         SLOPE,
-        lambda y, x, _: _rows((x > 0) & (x < 1e-20)),
+        lambda y, x, _: rows((x > 0) & (x < 1e-20)),
         ("bfloat16", "float32"),
     ),
     Fault(
@@ -264,42 +286,32 @@ ROWWISE = (
         ("sparse_categorical_crossentropy",),
         TENSORFLOW,
         SLOPE,
-        _nan_row,
+        nan_row,
     ),
     Fault(
         "issue 16, 1.6: a score of -infinity beside the label, and of infinity",
         _HINGES,
         ALL,
         (*VALUE, *SLOPE),
-        _impossible,
+        infinite_row,
     ),
-    Fault("a slope where y_pred is NaN hides it", _HINGES, ("jit",), SLOPE, _nan_row),
+    Fault("a slope where y_pred is NaN hides it", _HINGES, ("jit",), SLOPE, nan_row),
     Fault(
         "issue 16, 1.6: components whose squares overflow",
         ("cosine_similarity",),
         ALL,
         (*VALUE, *SLOPE),
-        _huge,
-    ),
-    Fault(
-        "the largest logits times their probabilities overflow before they cancel",
-        ("reverse_kl_divergence_from_logits",),
-        TENSORFLOW,
-        SLOPE,
-        _huge,
+        huge,
     ),
 )
 
 
-def _overflows(t, p, _):
-    """Pairs of which a box has an area that the computing type has not."""
-    return _rows((abs(p) > 1e18) | (abs(t) > 1e18))
-
-
 BOXES = (
-    Fault("issue 17, 5: areas that overflow", ("*box_iou",), ALL, (*VALUE, *SLOPE), _overflows),
-    Fault("a slope where y_pred is NaN hides it", ("box_iou",), TENSORFLOW, SLOPE, _nan_row),
-    Fault("a slope where y_pred is NaN hides it", ("*_box_iou",), ("jit",), SLOPE, _nan_row),
+    Fault("issue 17, 5: areas that overflow", ("*box_iou",), ALL, (*VALUE, *SLOPE), areas_overflow),
+    Fault("a slope where y_pred is NaN hides it", ("box_iou",), TENSORFLOW, SLOPE, nan_row),
+    Fault(
+        "a slope where y_pred is NaN hides it", ("generalized_box_iou",), ("jit",), SLOPE, nan_row
+    ),
 )
 
 OVERLAP: tuple[Fault, ...] = ()

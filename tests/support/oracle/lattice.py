@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 from cases import numpy_dtype
-from oracle.point import Array, Point, Wide, computing, wrong
 
 import fastloss as fl
+from oracle.point import Array, Point, Wide, computing, wrong
 
 BACKENDS = ("kernel", "graph", "reference", "jit")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -178,7 +178,7 @@ class Findings:
 
             rows = bad(right)
             # TensorFlow's own ops take subnormal numbers for 0; they make second derivatives too.
-            if self.backend in ("reference", "jit") or kind == "curvature":
+            if self.backend not in ("kernel", "graph") or kind == "curvature":
                 rows &= bad(rough)
             if kind == "curvature":
                 rows &= np.isfinite(t) & np.isfinite(p)
@@ -213,8 +213,12 @@ class Findings:
             if (number, kind) not in self.shown
         ]
         assert not self.unknown + mended, "\n".join(
-            [f"{self.loss}, {self.backend}:", *self.unknown, "no longer wrong, to be taken away:"]
-            + mended
+            [
+                f"{self.loss}, {self.backend}:",
+                *self.unknown,
+                "no longer wrong, to be taken away:",
+                *mended,
+            ]
         )
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from oracle.point import Array, Point, Wide, times
 
-
 # A probability below the smallest normal number may be 0.
 SMALLEST = Wide(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from cases import numpy_dtype
+
+import fastloss as fl
 from oracle.lattice import Inputs
 from oracle.overlap import right
 from oracle.point import Point, Wide, computing
-
-import fastloss as fl
 
 EPSILON = 1e-7
 NAN, INFINITY = float("nan"), float("inf")
@@ -44,8 +46,8 @@ class Case(NamedTuple):
     kernel: str
     public: str
     activation: str = "none"
-    arguments: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    parameters: Mapping[str, Any] = MappingProxyType({})
     squared: bool = False
     positions: int = 4
 

@@ -65,7 +65,7 @@ def categorical_crossentropy_from_logits(y: Array, x: Array, compute: type) -> P
 
 
 def _focus(log: Array, p: Array, alpha: float, gamma: float, compute: type) -> tuple[Array, ...]:
-    """alpha (1 - p)^gamma (-log p), its slope by log p, and the sum of absolute terms of both."""
+    """Alpha (1 - p)^gamma (-log p), its slope by log p, and the sum of absolute terms of both."""
     miss, size = -np.expm1(log), abs(np.where(p == 0, 0, log))
     power = miss**gamma if gamma else 1 + 0 * miss
     # log(p) / (1 - p) is -1 where p is 1.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from cases import numpy_dtype
-from oracle.lattice import Inputs, around
-from oracle.point import Array, Point, Wide, computing
-from oracle.rowwise import Options, right
 
 import fastloss as fl
 from fastloss.registry import kernel
+from oracle.lattice import Inputs, around
+from oracle.point import Array, Point, Wide, computing
+from oracle.rowwise import Options, right
 
 EPSILON = 1e-7
 NAN, INFINITY = float("nan"), float("inf")
@@ -65,8 +67,8 @@ class Case(NamedTuple):
     kernel: str
     public: str
     predictions: str
-    arguments: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    parameters: Mapping[str, Any] = MappingProxyType({})
     options: Options = Options()
     classes: int = 3
 
