@@ -17,7 +17,9 @@ UNITS = 64
 
 def test_every_loss_has_an_oracle() -> None:
     names = {kernel.name for kernel in kernels(Pattern.OVERLAP)}
-    assert LOSSES.keys() == names == {case.kernel for case in CASES}
+    # The correlation of masks that are nearly constant depends on the last bit of their sums; its
+    # test is that of its definition, in tests/overlap/test_accuracy.py.
+    assert LOSSES.keys() == names - {"matthews"} == {case.kernel for case in CASES}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -31,7 +31,7 @@ DOCUMENTED = (
     Fault("`LogCosh` in float64", ("log_cosh",), KERAS, VALUE),
     Fault("`LogCosh`, error 1e-4", ("log_cosh",), KERAS, SLOPE),
     Fault(
-        "`MeanSquaredLogarithmicError`, `log(1 + x)` 1.7e-4 apart",
+        "two values of `log(1 + x)` that differ by 1.7e-4",
         ("mean_squared_logarithmic_error",),
         KERAS,
         BOTH,
@@ -55,20 +55,20 @@ DOCUMENTED = (
         lambda y, x, _: abs(y.sum(-1) - 1) > 1e-3,
     ),
     Fault(
-        "logit of -infinity (a class that is masked) beside a one-hot label",
+        "logit of -infinity (a masked class) with a one-hot label",
         ("categorical_crossentropy_from_logits",),
         KERAS,
         VALUE,
         lambda y, x, _: rows(np.isneginf(x)),
     ),
     Fault(
-        "`CategoricalFocalCrossentropy(from_logits=True)`, label 20 below the largest logit",
+        "the logit of the label 20 below the largest",
         ("categorical_focal_crossentropy_from_logits",),
         KERAS,
         BOTH,
     ),
     Fault(
-        "the same, NaN beside the label's probability",
+        "the same, NaN in the probability of another class",
         ("categorical_generalized_cross_entropy",),
         KERAS,
         BOTH,
