@@ -216,6 +216,7 @@ _FAMILIES: dict[str, tuple[Loss, ...]] = {
         _elementwise("MeanAbsolutePercentageError", "epsilon", aliases=("mape", "MAPE")),
         _elementwise("MeanSquaredLogarithmicError", "epsilon", **_RATES, aliases=("msle", "MSLE")),
         _elementwise("Huber", "delta"),
+        _elementwise("SmoothL1", "beta"),
         _elementwise("LogCosh", aliases=("logcosh",)),
         _elementwise("Pinball", "tau", aliases=("quantile", "Quantile")),
     ),

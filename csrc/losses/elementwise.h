@@ -77,6 +77,20 @@ struct huber {
 };
 
 template <class T>
+struct smooth_l1 {
+  T beta, half_beta;
+  explicit smooth_l1(const double* parameters)
+      : beta(T(parameters[0])), half_beta(T(0.5 * parameters[0])) {}
+  FASTLOSS_INLINE Point<T> operator()(T label, T prediction, T) const {
+    const T error = prediction - label;
+    const T size = abs(error);
+    const T ratio = error / beta;
+    const bool small = size < beta;
+    return {small ? T(0.5) * error * ratio : size - half_beta, small ? ratio : sign(error)};
+  }
+};
+
+template <class T>
 struct log_cosh {
   explicit log_cosh(const double*) {}
   FASTLOSS_INLINE T prepare(T label, T prediction) const {
@@ -171,6 +185,7 @@ struct pinball {
   LIST(mean_absolute_percentage_error, mean, own_label, epsilon)                                   \
   LIST(mean_squared_logarithmic_error, mean, own_label, epsilon)                                   \
   LIST(huber, mean, own_label, delta)                                                              \
+  LIST(smooth_l1, mean, own_label, beta)                                                           \
   LIST(log_cosh, mean, own_label)                                                                  \
   LIST(poisson, mean, own_label, epsilon)                                                          \
   LIST(hinge, mean, all_labels)                                                                    \

@@ -71,6 +71,7 @@ from fastloss.losses.regression import (
     MeanSquaredLogarithmicError,
     Pinball,
     Quantile,
+    SmoothL1,
     huber,
     log_cosh,
     logcosh,
@@ -84,6 +85,7 @@ from fastloss.losses.regression import (
     msle,
     pinball,
     quantile,
+    smooth_l1,
 )
 from fastloss.losses.segmentation.dice import Dice, LogCoshDice, dice, log_cosh_dice
 from fastloss.losses.segmentation.generalized_dice import GeneralizedDice, generalized_dice

@@ -305,6 +305,78 @@ class Huber(FusedLoss):
         return {**super().get_config(), "delta": self.delta}
 
 
+def _smooth_l1(beta: float) -> Elementwise:
+    return Elementwise("smooth_l1", (in_range("smooth_l1", "beta", beta),))
+
+
+@serializable
+def smooth_l1(y_true: TensorLike, y_pred: TensorLike, beta: float = 1.0) -> Tensor:
+    """Squared for small errors, absolute for large ones, one value per row.
+
+    Formula: `mean(e^2 / (2 beta) if |e| < beta else |e| - beta / 2)`, `e = y_pred - y_true`
+
+    Args:
+        y_true: Labels, `(batch, d0, .. dN)`; boolean, integer or float.
+        y_pred: Predictions of the same shape; float16, bfloat16, float32 or float64.
+        beta: Size of error, in units of the labels, from which on the loss is linear.
+
+    Returns:
+        `(batch, d0, .. dN-1)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: If `beta` is negative or not finite.
+    """
+    return evaluate(_smooth_l1(beta), y_true, prediction(y_pred))
+
+
+@serializable
+class SmoothL1(FusedLoss):
+    """Squared for small errors, absolute for large ones, whose gradient is 1 for any `beta`.
+
+    Formula: `mean(e^2 / (2 beta) if |e| < beta else |e| - beta / 2)`, `e = y_pred - y_true`
+
+    Gradient of one value: `clip(e / beta, -1, 1)`
+
+    It is `Huber(delta=beta) / beta`; with `beta=0` it is the absolute error.
+
+    Example:
+        >>> loss = fl.SmoothL1(beta=0.5)
+        >>> round(float(loss([[0.0, 0.0]], [[0.25, 3.0]])), 4)
+        1.4062
+
+    Args:
+        beta: Size of error, in units of the labels, from which on the loss is linear; 1 as in
+            torchvision and KerasCV.
+        reduction: "sum_over_batch_size" (the default) or "mean", "sum", "mean_with_sample_weight",
+            "none" or None.
+        name: Name of the instance.
+        dtype: Dtype of the result, the Keras float type by default. y_true and y_pred are read in
+            the dtype they come in.
+
+    Raises:
+        ValueError: If `beta` is negative or not finite.
+
+    Reference: Girshick, Fast R-CNN, 2015 (arXiv:1504.08083).
+    """
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "smooth_l1",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.beta = beta
+        self._smooth_l1 = _smooth_l1(beta)
+
+    def _term(self, y_pred: Tensor) -> tuple[Elementwise, Tensor]:
+        return self._smooth_l1, y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "beta": self.beta}
+
+
 @serializable
 def log_cosh(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
     """Logarithm of the hyperbolic cosine of the error, one value per row.

@@ -38,6 +38,15 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float) -> Tensor:
     return tf.where(size <= delta, 0.5 * tf.square(error), delta * size - 0.5 * delta * delta)
 
 
+def smooth_l1(y_true: Tensor, y_pred: Tensor, beta: float) -> Tensor:
+    error = y_pred - y_true
+    size = tf.abs(error)
+    # The square of a far error may be infinite, and 0 times infinity would be its gradient.
+    bounded = tf.clip_by_value(error, -beta, beta)
+    near = tf.math.divide_no_nan(0.5 * tf.square(bounded), beta)
+    return tf.where(size < beta, near, size - 0.5 * beta)
+
+
 def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
     error = y_pred - y_true
     return error + tf.math.softplus(-2 * error) - tf.math.log(tf.constant(2, error.dtype))

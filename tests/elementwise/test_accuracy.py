@@ -29,6 +29,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "MeanAbsolutePercentageError": (3, 3),
     "MeanSquaredLogarithmicError": (6, 6),
     "Huber": (2, 1),
+    "SmoothL1": (2, 1),
     "LogCosh": (4, 4),
     "Poisson": (3, 3),
     "Hinge": (2, 1),
@@ -196,6 +197,7 @@ SUBJECTS: dict[str, Subject] = {
     "MeanAbsolutePercentageError": Subject(mean_absolute_percentage_error, "errors", {}),
     "MeanSquaredLogarithmicError": Subject(mean_squared_logarithmic_error, "counts", {}),
     "Huber": Subject(huber, "errors", {}),
+    "SmoothL1": Subject(huber, "errors", {}),
     "LogCosh": Subject(log_cosh, "errors", {}),
     "Poisson": Subject(poisson, "rates", {}),
     "Hinge": Subject(hinge, "margins", {}),
@@ -302,9 +304,10 @@ def of_keras(name: str, dtype: str) -> object:
     import keras
 
     arguments = {"reduction": "none", "dtype": "float64" if dtype == "float64" else "float32"}
-    if name == "Pinball":
-        return find("Pinball").keras(**arguments)
-    return getattr(keras.losses, name.split()[0])(**SUBJECTS[name].arguments, **arguments)
+    public = name.split()[0]
+    if not hasattr(keras.losses, public):
+        return replace(find(public), arguments=SUBJECTS[name].arguments).keras(**arguments)
+    return getattr(keras.losses, public)(**SUBJECTS[name].arguments, **arguments)
 
 
 @pytest.mark.parametrize("dtype", PREDICTION_DTYPES)

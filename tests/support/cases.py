@@ -185,6 +185,7 @@ CASES = (
     Case("mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", "positive", "positive"),
     Case("huber", "Huber", "real", "real"),
     Case("huber", "Huber", "real", "real", {"delta": 0.3}),
+    Case("smooth_l1", "SmoothL1", "real", "real", {"beta": 0.5}),
     Case("log_cosh", "LogCosh", "real", "real"),
     Case("poisson", "Poisson", "positive", "positive"),
     Case("hinge", "Hinge", "sign", "real"),

@@ -37,6 +37,7 @@ TASKS: tuple[Task, ...] = (
         ("MeanSquaredError", "Huber"),
         (
             Alternative("MeanAbsoluteError", "the median is wanted, not the mean"),
+            Alternative("SmoothL1", "far errors are to have the same gradient for any threshold"),
             Alternative("LogCosh", "errors are about 1 in size, and a smooth loss is wanted"),
             Alternative("Pinball", "a quantile is wanted, or one side of the error costs more"),
             Alternative("MeanAbsolutePercentageError", "errors count in percent; no label is 0"),

@@ -64,6 +64,22 @@ def huber(t: Array, p: Array, compute: type, delta: float) -> Point:
     )
 
 
+def smooth_l1(t: Array, p: Array, compute: type, beta: float) -> Point:
+    error, beta = p - t, Wide(compute(beta))
+    size = abs(error)
+    inside = size < beta
+    # Nothing is inside of 0.
+    width = beta if beta > 0 else Wide(1)
+    near, far = error**2 / (2 * width), size - beta / 2
+    return Point(
+        np.where(inside, near, far),
+        np.where(inside, error / width, np.sign(error)),
+        np.where(np.isnan(error), error, inside / width),
+        value_terms=np.where(inside, near, size + beta / 2),
+        kink=abs(size - beta) <= np.finfo(compute).eps * (abs(t) + abs(p)),
+    )
+
+
 def log_cosh(t: Array, p: Array, compute: type) -> Point:
     error = p - t
     size = abs(error)
@@ -303,6 +319,7 @@ LOSSES: dict[str, Callable[..., Point]] = {
         mean_absolute_percentage_error,
         mean_squared_logarithmic_error,
         huber,
+        smooth_l1,
         log_cosh,
         pinball,
         poisson,

@@ -82,6 +82,10 @@ def _simple() -> list[Case]:
             Case("huber", "Huber", REAL, "real", {"delta": delta}, {"delta": delta})
             for delta in (1.0, 0.3, 1e-3, INFINITY)
         ),
+        *(
+            Case("smooth_l1", "SmoothL1", REAL, "real", {"beta": beta}, {"beta": beta})
+            for beta in (1.0, 0.3, 1e-3, 0.0)
+        ),
         Case("log_cosh", "LogCosh", largest, "real"),
         *(
             Case("pinball", "Pinball", REAL, "real", {"tau": tau}, {"tau": tau})
