@@ -27,11 +27,11 @@ struct CategoricalFocus {
 template <class T>
 struct categorical_crossentropy_from_logits : RowwiseLoss<T> {
   explicit categorical_crossentropy_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighted(y.p, x.z), y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return row.b * x.p - y.p;
   }
 };
@@ -43,12 +43,12 @@ struct categorical_focal_crossentropy_from_logits : RowwiseLoss<T> {
   CategoricalFocus<T, kSquare> focus;
   explicit categorical_focal_crossentropy_from_logits(const double* parameters)
       : focus(parameters) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = focus(x.p, x.z);
     return {weighted(y.p, point.value), weighted(y.p, point.slope), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return weighted(y.p, focus(x.p, x.z).slope) - x.p * row.b;
   }
 };
@@ -59,11 +59,11 @@ struct categorical_crossentropy : FromProbabilities<T> {
   T low, high;
   explicit categorical_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {-(y.p * log_normal(clip(x.p, low, high))), outside(x.p, low, high) ? T(0) : -y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return (outside(x.p, low, high) ? T(0) : -y.p / x.p) - row.b;
   }
 };
@@ -81,12 +81,12 @@ struct categorical_focal_crossentropy : FromProbabilities<T> {
     const Point<T> point = focus(p, log_normal(p));
     return {point.value, outside(probability, low, high) ? T(0) : point.slope};
   }
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const Point<T> point = at(x.p);
     return {y.p * point.value, y.p * point.slope, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     // Clipped from below, so that 0 / 0 does not arise.
     return y.p * at(x.p).slope / (x.p < low ? low : x.p) - row.b;
   }
@@ -99,11 +99,11 @@ struct clipped_crossentropy : FromProbabilities<T> {
   explicit clipped_crossentropy(const double* parameters)
       : low(T(parameters[0])), high(T(1) - T(parameters[0])) {}
   FASTLOSS_INLINE T clipped(T x) const { return clip(x, low, high); }
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighted(y.p, log(x.p)), y.p, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return {-sums.a, sums.b, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return outside(x.z, low, high) ? T(0) : row.b - y.p / x.p;
   }
 };
@@ -171,22 +171,22 @@ struct categorical_hinge : RowwiseLoss<T> {
   static constexpr Normalization kPrediction = Normalization::none;
   explicit categorical_hinge(const double*) {}
   static constexpr T pad_prediction() { return Format<T>::kLowest; }
-  static FASTLOSS_INLINE Sums<T> identity() { return {T(0), -Format<T>::kInfinity, T(0)}; }
-  static FASTLOSS_INLINE Sums<T> combine(Sums<T> x, Sums<T> y) {
+  static FASTLOSS_INLINE RowSums<T> identity() { return {T(0), -Format<T>::kInfinity, T(0)}; }
+  static FASTLOSS_INLINE RowSums<T> combine(RowSums<T> x, RowSums<T> y) {
     const T largest = max(x.b, y.b);
     return {x.a + y.a, largest, (x.b < largest ? T(0) : x.c) + (y.b < largest ? T(0) : y.c)};
   }
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {y.p * x.z, (T(1) - y.p) * x.z, T(1)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const {
     const T margin = sums.b - sums.a + T(1);
     return {margin < 0 ? T(0) : margin, sums.b,
             margin < 0         ? T(0)
             : margin == margin ? T(1) / sums.c
                                : margin};
   }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     const T rest = T(1) - y.p;
     const T largest = (rest * x.z == row.b ? rest : T(0)) * row.c;
     return row.c == 0 ? T(0) : largest - y.p;
@@ -204,7 +204,7 @@ struct cosine_similarity : FromProbabilities<T> {
   static constexpr Normalization kPrediction = Normalization::none;
   T longest;
   explicit cosine_similarity(const double* parameters) : longest(T(1 / parameters[0])) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {x.z * x.z, y.p * y.p, x.z * y.p};
   }
   // 1 / |v|, but no more than 1 / epsilon.
@@ -212,13 +212,13 @@ struct cosine_similarity : FromProbabilities<T> {
     const T inverse = T(1) / sqrt(square);
     return inverse > longest ? longest : inverse;
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const {
     const T x = inverse_length(sums.a);
     const T product = x * inverse_length(sums.b);
     const T cosine = sums.c * product;
     return {-cosine, product, x == longest ? T(0) : cosine * x * x};
   }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return x.z * row.c - y.p * row.b;
   }
 };
@@ -233,11 +233,11 @@ struct BetweenLogits : RowwiseLoss<T> {
 template <class T>
 struct kl_divergence_from_logits : BetweenLogits<T> {
   explicit kl_divergence_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighted(y.p, y.z - x.z), T(0), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T>) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T>) const {
     return x.p - y.p;
   }
 };
@@ -245,11 +245,11 @@ struct kl_divergence_from_logits : BetweenLogits<T> {
 template <class T>
 struct reverse_kl_divergence_from_logits : BetweenLogits<T> {
   explicit reverse_kl_divergence_from_logits(const double*) {}
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     return {weighted(x.p, x.z - y.z), T(0), T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return {sums.a, sums.a, T(0)}; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return {sums.a, sums.a, T(0)}; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return weighted(x.p, x.z - y.z - row.b);
   }
 };
@@ -264,13 +264,13 @@ struct jensen_shannon_divergence_from_logits : BetweenLogits<T> {
     // A mixture that rounds to 0 would make an infinite term of a probability that does not.
     return log_normal(max(beta * y.p + rest * x.p, Format<T>::kMinNormal));
   }
-  FASTLOSS_INLINE Sums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
+  FASTLOSS_INLINE RowSums<T> accumulate(ClassProbability<T> y, ClassProbability<T> x) const {
     const T mixture = log_mixture(y, x);
     const T x_term = weighted(x.p, x.z - mixture);
     return {beta * weighted(y.p, y.z - mixture) + rest * x_term, x_term, T(0)};
   }
-  FASTLOSS_INLINE Sums<T> finalize(Sums<T> sums) const { return sums; }
-  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, Sums<T> row) const {
+  FASTLOSS_INLINE RowSums<T> finalize(RowSums<T> sums) const { return sums; }
+  FASTLOSS_INLINE T gradient(ClassProbability<T> y, ClassProbability<T> x, RowSums<T> row) const {
     return rest * weighted(x.p, x.z - log_mixture(y, x) - row.b);
   }
 };

@@ -39,8 +39,9 @@ struct ClassProbability {
   T p, z;
 };
 
+// What the classes of a row add up to; each loss has its own meanings for them.
 template <class T>
-struct Sums {
+struct RowSums {
   T a, b, c;
 };
 
@@ -52,8 +53,8 @@ struct RowwiseLoss {
   static constexpr T pad_prediction() { return -Format<T>::kInfinity; }
   static constexpr T pad_label() { return T(0); }
   // Of +0 a compiler makes string stores, and -0 adds nothing.
-  static FASTLOSS_INLINE Sums<T> identity() { return {T(-0.0), T(-0.0), T(-0.0)}; }
-  static FASTLOSS_INLINE Sums<T> combine(Sums<T> x, Sums<T> y) {
+  static FASTLOSS_INLINE RowSums<T> identity() { return {T(-0.0), T(-0.0), T(-0.0)}; }
+  static FASTLOSS_INLINE RowSums<T> combine(RowSums<T> x, RowSums<T> y) {
     return {x.a + y.a, x.b + y.b, x.c + y.c};
   }
 };

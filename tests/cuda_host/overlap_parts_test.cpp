@@ -42,7 +42,7 @@ void check_layout() {
 // 0.25 + k / 64, so that sums are exact, and few different numbers, so that the largest is not
 // alone.
 float row_label[300], row_prediction[300];
-Sums<float> row_output[kThreads];
+RowSums<float> row_output[kThreads];
 
 template <class Loss>
 void sum_row(const Loss loss, const int lanes, const int classes) {
@@ -63,7 +63,7 @@ void check_row_sums(const char* name) {
       row_label[c] = uniform() < 0.3;
       row_prediction[c] = float(0.25 + int(uniform() * 8) / 64.0);
     }
-    Sums<float> expected = loss.identity();
+    RowSums<float> expected = loss.identity();
     for (int c = 0; c < classes; ++c)
       expected = loss.combine(expected, loss.accumulate({row_label[c], row_label[c]},
                                                         {row_prediction[c], row_prediction[c]}));
@@ -72,7 +72,7 @@ void check_row_sums(const char* name) {
       context = std::string(name) + ", " + std::to_string(classes) + " classes of " +
                 std::to_string(lanes) + " lanes";
       check(!launch(sum_row<Loss>, 1, kThreads, 0, nullptr, loss, lanes, classes), "a launch");
-      for (const Sums<float>& found : row_output)
+      for (const RowSums<float>& found : row_output)
         check(!std::memcmp(&found, &expected, sizeof(found)), "the sums of a row");
     }
   }

@@ -43,15 +43,15 @@ struct Classes {
 template <class Loss, class T>
 void identity(Lanes<T>* sums) {
   for (int64_t k = 0; k < kWidth; ++k) {
-    const Sums<T> start = Loss::identity();
+    const RowSums<T> start = Loss::identity();
     sums[0].lane[k] = start.a, sums[1].lane[k] = start.b, sums[2].lane[k] = start.c;
   }
 }
 
 template <class Loss, class T>
 FASTLOSS_INLINE void combine_lane(Lanes<T>* to, int64_t k, const Lanes<T>* from, int64_t j) {
-  const Sums<T> sum = Loss::combine({to[0].lane[k], to[1].lane[k], to[2].lane[k]},
-                                    {from[0].lane[j], from[1].lane[j], from[2].lane[j]});
+  const RowSums<T> sum = Loss::combine({to[0].lane[k], to[1].lane[k], to[2].lane[k]},
+                                       {from[0].lane[j], from[1].lane[j], from[2].lane[j]});
   to[0].lane[k] = sum.a, to[1].lane[k] = sum.b, to[2].lane[k] = sum.c;
 }
 
@@ -68,7 +68,7 @@ void accumulate_lanes(const double* parameters, const RowBlock<T>& block, const 
       // A loop of its own: combined at once, the sums would keep the terms from being vectorised.
       Lanes<T> terms[3];
       for (int64_t k = 0; k < kWidth; ++k) {
-        const Sums<T> term = loss.accumulate(classes.y(row, i + k, k), classes.x(row, i + k, k));
+        const RowSums<T> term = loss.accumulate(classes.y(row, i + k, k), classes.x(row, i + k, k));
         terms[0].lane[k] = term.a, terms[1].lane[k] = term.b, terms[2].lane[k] = term.c;
       }
       for (int64_t k = 0; k < kWidth; ++k) combine_lane<Loss, T>(some, k, terms, k);
@@ -92,7 +92,7 @@ void combine(Lanes<T>* sums) {
 
 template <class Loss, class T>
 void combine_two(const T* x, T* sum) {
-  const Sums<T> combined = Loss::combine({sum[0], sum[1], sum[2]}, {x[0], x[1], x[2]});
+  const RowSums<T> combined = Loss::combine({sum[0], sum[1], sum[2]}, {x[0], x[1], x[2]});
   sum[0] = combined.a, sum[1] = combined.b, sum[2] = combined.c;
 }
 
@@ -100,7 +100,7 @@ template <class Loss, class T>
 void finalize(const double* parameters, Lanes<T>* sums) {
   const Loss loss(parameters);
   for (int64_t k = 0; k < kWidth; ++k) {
-    const Sums<T> row = loss.finalize({sums[0].lane[k], sums[1].lane[k], sums[2].lane[k]});
+    const RowSums<T> row = loss.finalize({sums[0].lane[k], sums[1].lane[k], sums[2].lane[k]});
     sums[0].lane[k] = row.a, sums[1].lane[k] = row.b, sums[2].lane[k] = row.c;
   }
 }
@@ -113,7 +113,7 @@ void gradient_lanes(const double* parameters, const RowBlock<T>& block, const Ro
   for (int64_t i = 0; i < block.size; i += kWidth) {
     for (int64_t k = 0; k < kWidth; ++k) {
       const ClassProbability<T> x = classes.x(row, i + k, k);
-      const Sums<T> sums = {T(0), at<kInterleaved>(row.b, k), at<kInterleaved>(row.c, k)};
+      const RowSums<T> sums = {T(0), at<kInterleaved>(row.b, k), at<kInterleaved>(row.c, k)};
       T slope = loss.gradient(classes.y(row, i + k, k), x, sums);
       if constexpr (Loss::kPrediction == Normalization::softmax)
         slope += at<kInterleaved>(row.z_loss_slope, k) * x.p;

@@ -84,14 +84,14 @@ __device__ __forceinline__ void visit_fused_row_loss(const FusedRowLoss<T>& term
 // `lanes` neighbouring threads, all of which get the same bits; label(c) and prediction(c) are its
 // classes. All threads of a block must call.
 template <class T, class Loss, class Label, class Prediction>
-__device__ __forceinline__ Sums<T> fused_row_sums(const Loss& loss, int lane, int lanes,
-                                                  int classes, const Label& label,
-                                                  const Prediction& prediction) {
-  Sums<T> sums = loss.identity();
+__device__ __forceinline__ RowSums<T> fused_row_sums(const Loss& loss, int lane, int lanes,
+                                                     int classes, const Label& label,
+                                                     const Prediction& prediction) {
+  RowSums<T> sums = loss.identity();
   for (int c = lane; c < classes; c += lanes)
     sums = loss.combine(sums, loss.accumulate(label(c), prediction(c)));
   return loss.finalize(
-      combine_lanes(sums, lanes, [&](Sums<T> x, Sums<T> y) { return loss.combine(x, y); }));
+      combine_lanes(sums, lanes, [&](RowSums<T> x, RowSums<T> y) { return loss.combine(x, y); }));
 }
 
 // The finalized sums of a row that the gradient of a loss of dense labels depends on.

@@ -75,7 +75,7 @@ class OverlapPosition {
       if constexpr (kSparse) {
         label_slope += at_label(fused_terms_.terms[k]).slope * fused_term_scale(k, upstream);
       } else {
-        const Sums<T> sums = row_sums(fused_terms_.terms[k]);
+        const RowSums<T> sums = row_sums(fused_terms_.terms[k]);
         if (lane_ == 0) tile_.gradient_sums(k, group_) = {sums.b, sums.c};
       }
     }
@@ -172,8 +172,8 @@ class OverlapPosition {
     return point;
   }
 
-  __device__ __forceinline__ Sums<T> row_sums(const FusedRowLoss<T>& fused_term) const {
-    Sums<T> sums = {T(0), T(0), T(0)};
+  __device__ __forceinline__ RowSums<T> row_sums(const FusedRowLoss<T>& fused_term) const {
+    RowSums<T> sums = {T(0), T(0), T(0)};
     visit_fused_row_loss<false>(fused_term, [&](const auto& loss) {
       sums = fused_row_sums<T>(
           loss, lane_, lanes_, classes_,

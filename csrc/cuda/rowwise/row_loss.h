@@ -203,21 +203,21 @@ class RowLoss {
   }
 
   __device__ __forceinline__ T evaluate_dense() {
-    Sums<T> sums = accumulate_dense();
+    RowSums<T> sums = accumulate_dense();
     pass_.functor.visit_dense([&](const auto& loss) { sums = loss.finalize(sums); });
     if (pass_.gradient) store_gradient_of_dense(sums);
     return sums.a;
   }
 
-  __device__ __forceinline__ Sums<T> accumulate_dense() {
+  __device__ __forceinline__ RowSums<T> accumulate_dense() {
     // Sums of vectors are added in double, as rounding errors in T would grow with the length of
     // the row. Which way sums are combined is looked up once a row, not once an exchange.
     const bool adds = pass_.functor.adds;
-    Sums<T> own = categorical_hinge<T>::identity();
+    RowSums<T> own = categorical_hinge<T>::identity();
     double a = -0.0, b = -0.0, c = -0.0;
     row_.template for_each<true>(
         {true, true, true}, [&](const ClassSlice& slice, const T(&x)[kWidth], const T(&y)[kWidth]) {
-          Sums<T> of_vector = {T(0), T(0), T(0)};
+          RowSums<T> of_vector = {T(0), T(0), T(0)};
           pass_.functor.visit_dense([&](const auto& loss) {
             using Loss = std::decay_t<decltype(loss)>;
             of_vector = Loss::identity();
@@ -235,12 +235,12 @@ class RowLoss {
         });
     own.a = T(a);
     if (adds) own.b = T(b), own.c = T(c);
-    return group_.combine(own, [&](Sums<T> x, Sums<T> y) {
+    return group_.combine(own, [&](RowSums<T> x, RowSums<T> y) {
       return adds ? RowwiseLoss<T>::combine(x, y) : categorical_hinge<T>::combine(x, y);
     });
   }
 
-  __device__ __forceinline__ void store_gradient_of_dense(const Sums<T>& sums) {
+  __device__ __forceinline__ void store_gradient_of_dense(const RowSums<T>& sums) {
     const T scale = normalization() == Normalization::sum ? task_.scale / x_.sum : task_.scale;
     row_.template for_each<true>(
         {true, true, true}, [&](const ClassSlice& slice, const T(&x)[kWidth], const T(&y)[kWidth]) {

@@ -112,7 +112,7 @@ struct TaggedRowLoss {
     visit_tagged(tagged, losses, std::make_index_sequence<sizeof...(Losses)>(), visit);
   }
 
-  template <Sums<T> (*kCombine)(Sums<T>, Sums<T>)>
+  template <RowSums<T> (*kCombine)(RowSums<T>, RowSums<T>)>
   struct Combines {};
 
   template <class Loss>
