@@ -9,6 +9,7 @@ terms; gradients of half types are rounded once more, by half a spacing of their
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import mpmath
@@ -197,7 +198,7 @@ SUBJECTS: dict[str, Subject] = {
     "MeanAbsolutePercentageError": Subject(mean_absolute_percentage_error, "errors", {}),
     "MeanSquaredLogarithmicError": Subject(mean_squared_logarithmic_error, "counts", {}),
     "Huber": Subject(huber, "errors", {}),
-    "SmoothL1": Subject(huber, "errors", {}),
+    "SmoothL1": Subject(huber, "errors", {"beta": 1.0}),
     "LogCosh": Subject(log_cosh, "errors", {}),
     "Poisson": Subject(poisson, "rates", {}),
     "Hinge": Subject(hinge, "margins", {}),

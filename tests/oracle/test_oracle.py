@@ -46,6 +46,11 @@ def log_cosh(t: mpf, p: mpf) -> mpf:
     return mp.log(mp.cosh(p - t))
 
 
+def smooth_l1(t: Any, p: Any, beta: float) -> Any:
+    size = abs(p - t)
+    return size**2 / (2 * mpf(beta)) if size < beta else size - mpf(beta) / 2
+
+
 def huber(t: mpf, p: mpf, delta: float) -> mpf:
     error = abs(p - t)
     return error**2 / 2 if error <= delta else delta * error - mpf(delta) ** 2 / 2
@@ -80,6 +85,7 @@ FORMULAS: dict[str, Callable[..., mpf]] = {
     "mean_absolute_percentage_error": lambda t, p, epsilon: 100 * abs(t - p) / abs(t),
     "mean_squared_logarithmic_error": lambda t, p, epsilon: (mp.log(1 + t) - mp.log(1 + p)) ** 2,
     "huber": huber,
+    "smooth_l1": smooth_l1,
     "log_cosh": log_cosh,
     "pinball": lambda t, p, tau: max(mpf(tau) * (t - p), (mpf(tau) - 1) * (t - p)),
     "poisson": lambda t, p, epsilon: p - t * mp.log(p + mpf(epsilon)),
