@@ -177,7 +177,7 @@ def _margin(class_name: str, labels: Labels) -> Loss:
     return _loss(class_name, labels, Predictions.SCORES, _rowwise(snake(class_name), labels))
 
 
-def _overlap(class_name: str, *parameters: str, **facts: bool) -> Loss:
+def _overlap(class_name: str, *parameters: str, **facts: Any) -> Loss:
     parameters = (*parameters, "smooth_numerator", "smooth_denominator")
     kernel = Kernel(snake(class_name), Pattern.OVERLAP, parameters, Labels.REGION)
     kernel = kernel._replace(**facts)
