@@ -4,7 +4,7 @@
 
 #include "api/boxes_call.h"
 #include "api/reduction.h"
-#include "cpu/kernels/boxes.h"
+#include "cpu/kernels/box_tile.h"
 #include "cpu/kernels/isa.h"
 #include "cpu/kernels/rowwise.h"
 #include "cpu/kernels/tile.h"

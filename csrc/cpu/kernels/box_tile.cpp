@@ -1,4 +1,4 @@
-#include "cpu/kernels/boxes.h"
+#include "cpu/kernels/box_tile.h"
 
 #include "cpu/kernels/same_text.h"
 #include "losses/boxes.h"
