@@ -196,7 +196,20 @@ ELEMENTWISE = (
         SLOPE,
         lambda t, p, _: (abs(p) > 1e30) | np.isinf(p),
     ),
-    Fault("issue 16, 1.5: small errors", ("log_cosh",), TENSORFLOW, (*VALUE, *SLOPE)),
+    Fault(
+        "issue 16, 1.5: errors below 1, where numbers near log(2) cancel",
+        ("log_cosh",),
+        TENSORFLOW,
+        (*VALUE, *SLOPE),
+        lambda t, p, _: abs(p - t) < 1,
+    ),
+    Fault(
+        "error + softplus(-2 error): infinity less infinity for large negative errors",
+        ("log_cosh",),
+        TENSORFLOW,
+        VALUE,
+        lambda t, p, _: abs(p - t) > 1e30,
+    ),
     Fault(
         "a slope where y_pred is NaN hides it",
         (*_CLIPPED, "mean_squared_logarithmic_error"),
@@ -260,7 +273,7 @@ ROWWISE = (
         lambda y, x, _: np.isneginf(x[:, :1]) & (y[:, np.newaxis] == 0),
     ),
     Fault(
-        "the largest logits over a temperature below 1 overflow before the maximum is taken off",
+        "the largest logits: over a temperature below 1, or twice their log-sum-exp, overflow",
         _CE,
         ALL,
         (*VALUE, *SLOPE),
