@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import run_python
-
-import fastloss as fl
 from oracle.lattice import BACKENDS, answers
 from oracle.point import Wide
 from oracle.rowwise import Options, right
+
+import fastloss as fl
 
 TENSORFLOW = ("reference", "jit")
 KERNELS = ("kernel", "graph")
